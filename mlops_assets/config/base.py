@@ -1,0 +1,65 @@
+"""What every part of a project's YAML shares: strictness, durations, column names."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
+
+_DURATION = re.compile(r"^(\d+)(s|m|h|d|w)$")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Spec(BaseModel):
+    """Base of all parts of a project's YAML: frozen, and unknown keys are refused.
+
+    A field's docstring, beneath the field, is its description in the JSON Schema, in the
+    generated reference and in the editor.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def parse_duration(value: Any) -> timedelta:
+    """Read ``90s``, ``30m``, ``26h``, ``14d`` or ``2w``.
+
+    Raises:
+        ValueError: The value is not of that form.
+    """
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.match(str(value).strip())
+    if match is None:
+        raise ValueError("expected a whole number and a unit s, m, h, d or w, such as 26h or 14d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest text that :func:`parse_duration` reads back."""
+    seconds = int(value.total_seconds())
+    for unit, size in (("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["26h", "14d"]}),
+]
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""A column: letters, digits and underscores, as Spark SQL and Triton both accept unquoted."""
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -1,0 +1,106 @@
+"""``evaluation:`` on which rows, by which metrics, and when a challenger wins."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mlops_assets.config.base import ColumnName, Duration, Fraction, Spec
+from mlops_assets.config.metrics import METRICS
+
+
+def _known_metric(name: str) -> str:
+    if name not in METRICS:
+        raise ValueError(f"unknown metric {name!r}; known: {', '.join(sorted(METRICS))}")
+    return name
+
+
+MetricName = Annotated[
+    str, AfterValidator(_known_metric), Field(json_schema_extra={"enum": sorted(METRICS)})
+]
+
+
+class SplitSpec(Spec):
+    """How rows are divided into training, validation and test rows."""
+
+    by: Literal["time", "entity"] = "time"
+    """``time``: the newest rows are the test rows; ``entity``: by a hash of the entity, so that
+    an entity is only ever on one side."""
+    test: Duration | Fraction = 0.2
+    """Test rows: a span of time such as ``14d`` (``by: time`` only), or a fraction."""
+    validation: Fraction = 0.1
+    """Fraction of the remaining rows on which early stopping looks; the newest with
+    ``by: time``."""
+
+    @model_validator(mode="after")
+    def _span_needs_time(self) -> SplitSpec:
+        if self.by == "entity" and not isinstance(self.test, float):
+            raise ValueError("test: a span of time needs `by: time`; give a fraction such as 0.2")
+        return self
+
+
+class PrimarySpec(Spec):
+    """The metric that decides between champion and challenger."""
+
+    metric: MetricName
+    """Its name."""
+    goal: Literal["increase", "decrease"] | None = None
+    """Which way is better; known for every metric, so only needed for emphasis."""
+
+    @model_validator(mode="after")
+    def _goal_fits(self) -> PrimarySpec:
+        known = METRICS[self.metric].goal
+        if self.goal is not None and self.goal != known:
+            raise ValueError(f"goal: {self.metric} is better when it {known}s")
+        return self
+
+
+class GateSpec(Spec):
+    """A bound that every promoted model must keep on the test rows."""
+
+    metric: MetricName
+    """Its name."""
+    min: float | None = None
+    """Lowest accepted value."""
+    max: float | None = None
+    """Highest accepted value."""
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> GateSpec:
+        if self.min is None and self.max is None:
+            raise ValueError("a gate needs min or max")
+        return self
+
+
+class PromotionSpec(Spec):
+    """When a challenger replaces the champion."""
+
+    non_inferior_within: float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")] = "1%"
+    """How much worse the challenger may be in the primary metric: in the metric's own unit, or
+    as a percentage of the champion's value."""
+    confidence: Fraction = 0.95
+    """One-sided confidence that it is not worse than that."""
+    resamples: int = Field(default=500, ge=50, le=100_000)
+    """Paired bootstrap resamples of the test rows."""
+    if_champion_unavailable: Literal["block", "promote"] = "block"
+    """What to do when the champion cannot be evaluated on the same rows."""
+
+
+class EvaluationSpec(Spec):
+    """On which rows, by which metrics, and when a challenger wins."""
+
+    split: SplitSpec = SplitSpec()
+    """Division of the rows."""
+    primary: PrimarySpec | None = None
+    """The deciding metric; by task: ``roc_auc``, ``log_loss`` or ``rmse``."""
+    gates: tuple[GateSpec, ...] = ()
+    """Bounds that a model must keep to be promoted."""
+    slices: tuple[ColumnName, ...] = ()
+    """Columns of the query's output; metrics are also shown for each of their values."""
+    min_rows: int = Field(default=100, ge=1)
+    """Fewer test rows than this are no evidence: nothing is promoted."""
+    decision_threshold: Fraction = 0.5
+    """Probability from which a binary prediction counts as positive."""
+    promote_if: PromotionSpec = PromotionSpec()
+    """When a challenger replaces the champion."""

@@ -1,0 +1,92 @@
+"""``ProjectSpec``: one ML product, as a team writes it in ``defs.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, model_validator
+
+from mlops_assets.config.automation import AutomationSpec, MonitoringSpec
+from mlops_assets.config.base import ColumnName, Spec
+from mlops_assets.config.deployment import DeploymentSpec, TritonDeployment
+from mlops_assets.config.evaluation import EvaluationSpec, PrimarySpec
+from mlops_assets.config.expectations import ExpectationSpec
+from mlops_assets.config.features import FeaturesSpec
+from mlops_assets.config.metrics import DEFAULT_PRIMARY, METRICS, Task
+from mlops_assets.config.model import MlpModel, ModelSpec
+from mlops_assets.config.sources import SourceSpec
+from mlops_assets.config.training import TrainingSpec
+from mlops_assets.keys import ProjectId
+
+FEATURES = "features"
+"""The key under ``checks:`` that means the features instead of a source."""
+
+Owner = Annotated[
+    str,
+    StringConstraints(pattern=r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$"),
+]
+SourceName = Annotated[ColumnName, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+
+
+class ProjectSpec(Spec):
+    """One ML product: from raw data to a served model."""
+
+    description: str = Field(min_length=1)
+    """What the model answers, in one sentence."""
+    owners: tuple[Owner, ...] = Field(default=(), max_length=20)
+    """E-mail addresses or ``team:<name>``."""
+    tags: dict[str, str] = {}
+    """Dagster tags for every asset of the project."""
+    task: Task
+    """What kind of answer: ``binary``, ``multiclass`` or ``regression``."""
+    sources: dict[SourceName, SourceSpec] = Field(min_length=1)
+    """Raw data, by name."""
+    checks: dict[str, tuple[ExpectationSpec, ...]] = {}
+    """Great Expectations by source name, or under ``features``."""
+    features: FeaturesSpec
+    """The query that makes the model's rows."""
+    model: ModelSpec = MlpModel()
+    """The model family."""
+    training: TrainingSpec = TrainingSpec()
+    """How the model is fitted."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """How it is judged."""
+    deployment: DeploymentSpec = TritonDeployment()
+    """Where it is served."""
+    monitoring: MonitoringSpec = MonitoringSpec()
+    """What is watched."""
+    automation: AutomationSpec = AutomationSpec()
+    """What happens by itself."""
+
+    @property
+    def primary(self) -> PrimarySpec:
+        """The deciding metric, defaulted by task."""
+        return self.evaluation.primary or PrimarySpec(metric=DEFAULT_PRIMARY[self.task])
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> ProjectSpec:
+        from mlops_assets.config.cross_field import find_problems
+
+        problems = find_problems(self)
+        if problems:
+            raise ValueError("; ".join(f"{path}: {text}" for path, text in problems))
+        return self
+
+
+@dataclass(frozen=True)
+class Project:
+    """A valid project.
+
+    Attributes:
+        id: Team and name, from the folders.
+        spec: The spec, with environment references resolved: never store or print it whole.
+        directory: The project's folder.
+        written: The attributes as written, environment references unresolved: safe to store.
+    """
+
+    id: ProjectId
+    spec: ProjectSpec
+    directory: Path
+    written: dict[str, Any]

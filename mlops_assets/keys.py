@@ -1,0 +1,120 @@
+"""Names of everything a project owns: asset keys, groups, collections, Triton models.
+
+The only module that spells them. Nothing here imports Dagster: an asset key is its path.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+NAME_PATTERN = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+_NAME = re.compile(NAME_PATTERN)
+
+
+@dataclass(frozen=True, order=True)
+class ProjectId:
+    """A project: the folder names ``<team>/<name>`` under ``project_configs``.
+
+    Both are lower-case words joined by single underscores, so that ``team__name`` can be taken
+    apart again and no name can climb out of a folder.
+
+    Raises:
+        ValueError: A name is not of that form.
+    """
+
+    team: str
+    name: str
+
+    def __post_init__(self) -> None:
+        for part in (self.team, self.name):
+            if not _NAME.match(part) or len(part) > 60:
+                raise ValueError(
+                    f"{part!r} is not a usable name: lower-case letters and digits, words joined "
+                    "by single underscores, at most 60 characters"
+                )
+
+    @classmethod
+    def parse(cls, text: str) -> ProjectId:
+        """Read ``team/name``.
+
+        Raises:
+            ValueError: The text is not of that form.
+        """
+        team, slash, name = text.strip("/").partition("/")
+        if not slash:
+            raise ValueError(f"{text!r} is not a project: write it as <team>/<project>")
+        return cls(team, name)
+
+    def __str__(self) -> str:
+        return f"{self.team}/{self.name}"
+
+    @property
+    def group(self) -> str:
+        """Dagster asset group."""
+        return f"{self.team}__{self.name}"
+
+    @property
+    def triton_model(self) -> str:
+        """Name under which clients call the served model."""
+        return f"{self.team}__{self.name}"
+
+    @property
+    def triton_candidate(self) -> str:
+        """Name under which a candidate is verified before clients can reach it."""
+        return f"{self.team}__{self.name}__candidate"
+
+    def raw_key(self, source: str) -> list[str]:
+        """Asset key of one raw source."""
+        return [self.team, self.name, "raw", source]
+
+    @property
+    def features_key(self) -> list[str]:
+        """Asset key of the features."""
+        return [self.team, self.name, "features"]
+
+    @property
+    def model_key(self) -> list[str]:
+        """Asset key of the trained model."""
+        return [self.team, self.name, "model"]
+
+    @property
+    def evaluation_key(self) -> list[str]:
+        """Asset key of the evaluation."""
+        return [self.team, self.name, "evaluation"]
+
+    @property
+    def deployment_key(self) -> list[str]:
+        """Asset key of the deployment."""
+        return [self.team, self.name, "deployment"]
+
+    def raw_collection(self, source: str) -> str:
+        """Store collection of one raw source."""
+        return f"{self.team}/{self.name}/raw/{source}"
+
+    @property
+    def features_collection(self) -> str:
+        """Store collection of the features."""
+        return f"{self.team}/{self.name}/features"
+
+    @property
+    def bundles_collection(self) -> str:
+        """Store collection of the model bundles."""
+        return f"{self.team}/{self.name}/bundles"
+
+    @property
+    def evaluations_collection(self) -> str:
+        """Store collection of the evaluation results."""
+        return f"{self.team}/{self.name}/evaluations"
+
+    @property
+    def ledger_prefix(self) -> str:
+        """Prefix of the deployment ledger's entries in the store."""
+        return f"{self.team}/{self.name}/ledger"
+
+
+PROMOTION_CHECK = "promotion"
+"""Name of the blocking check that carries the evaluation's verdict."""
+
+LIFECYCLE_JOB = "lifecycle"
+"""The one parameterised job of a code location: any project's assets."""
