@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,9 +85,18 @@ class Project:
         spec: The spec, with environment references resolved: never store or print it whole.
         directory: The project's folder.
         written: The attributes as written, environment references unresolved: safe to store.
+        files: Text of the files that the YAML names, as they were when the project was loaded: a
+            run uses this snapshot, whatever is edited meanwhile.
     """
 
     id: ProjectId
     spec: ProjectSpec
     directory: Path
     written: dict[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """Text of a file that the YAML names, such as the query."""
+        if name in self.files:
+            return self.files[name]
+        return (self.directory / name).read_text(encoding="utf-8")

@@ -1,0 +1,47 @@
+"""The platform as a Dagster resource: settings, store, Spark and Triton, opened when used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from resources.settings import Settings
+    from resources.store import Store
+
+
+class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where the engine keeps its state and finds its servers.
+
+    Everything comes from the environment (``MLOPS_HOME``, ``MLOPS_STORE_URI``, …) when an asset
+    runs, never when definitions load.
+    """
+
+    root: str | None = None
+    """Project root; by default found from the working directory."""
+    overrides: dict[str, str] = {}
+    """Environment variables that take precedence over the process's own."""
+
+    def settings(self) -> Settings:
+        """The settings as of now."""
+        from resources.settings import Settings
+
+        root = Path(self.root) if self.root else None
+        return Settings.from_environment({**os.environ, **self.overrides}, root)
+
+    def store(self) -> Store:
+        """The store of data sets, bundles and the ledger."""
+        from resources.store import open_store
+
+        return open_store(self.settings().store_uri)
+
+    def spark(self) -> SparkSession:
+        """The process's one Spark session, started on first use."""
+        from resources.spark import spark_session
+
+        return spark_session()

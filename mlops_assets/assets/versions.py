@@ -1,0 +1,37 @@
+"""Code versions of a project's assets: digests of what a person wrote that decides a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from mlops_assets import __version__
+from mlops_assets.config.project import Project
+
+PARTS = {
+    "raw": ("sources", "checks"),
+    "features": ("features", "checks"),
+    "model": ("task", "features", "model", "training", "evaluation"),
+    "evaluation": ("task", "evaluation"),
+    "deployment": ("deployment",),
+}
+"""Which parts of the YAML decide which asset."""
+
+
+def code_version(project: Project, stage: str, source: str | None = None) -> str:
+    """A short digest of the YAML parts and files that decide one asset.
+
+    Args:
+        project: The project.
+        stage: A key of :data:`PARTS`.
+        source: For ``raw``, which source.
+    """
+    written = {part: project.written.get(part) for part in PARTS[stage]}
+    if stage == "raw" and source is not None:
+        written = {part: (value or {}).get(source) for part, value in written.items()}
+    digest = hashlib.sha256(json.dumps(written, sort_keys=True, default=str).encode())
+    if stage == "features":
+        digest.update(project.text(project.spec.features.query).encode())
+    if stage == "model" and project.spec.model.type == "custom":
+        digest.update(project.text(project.spec.model.file).encode())
+    return f"{__version__}+{digest.hexdigest()[:12]}"
