@@ -8,11 +8,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mlops_assets.config.base import ColumnName, Duration, Fraction, Spec
 from mlops_assets.config.metrics import METRICS
+from mlops_assets.config.problems import FieldProblem, FieldProblems, nearest, one_of
 
 
 def _known_metric(name: str) -> str:
     if name not in METRICS:
-        raise ValueError(f"unknown metric {name!r}; known: {', '.join(sorted(METRICS))}")
+        known = sorted(METRICS)
+        raise FieldProblems([FieldProblem((), repr(name), one_of(known), nearest(name, known))])
     return name
 
 
@@ -36,7 +38,8 @@ class SplitSpec(Spec):
     @model_validator(mode="after")
     def _span_needs_time(self) -> SplitSpec:
         if self.by == "entity" and not isinstance(self.test, float):
-            raise ValueError("test: a span of time needs `by: time`; give a fraction such as 0.2")
+            expected = "a fraction such as 0.2 (a span needs `by: time`)"
+            raise FieldProblems([FieldProblem(("test",), "a span of time", expected)])
         return self
 
 
@@ -52,7 +55,8 @@ class PrimarySpec(Spec):
     def _goal_fits(self) -> PrimarySpec:
         known = METRICS[self.metric].goal
         if self.goal is not None and self.goal != known:
-            raise ValueError(f"goal: {self.metric} is better when it {known}s")
+            expected = f"{known}: {self.metric} is better when it {known}s"
+            raise FieldProblems([FieldProblem(("goal",), self.goal, expected)])
         return self
 
 
@@ -69,7 +73,7 @@ class GateSpec(Spec):
     @model_validator(mode="after")
     def _has_a_bound(self) -> GateSpec:
         if self.min is None and self.max is None:
-            raise ValueError("a gate needs min or max")
+            raise FieldProblems([FieldProblem((), "a gate without a bound", "min, max or both")])
         return self
 
 

@@ -11,18 +11,18 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mlops_assets.config.automation import AutomationSpec, MonitoringSpec
 from mlops_assets.config.base import ColumnName, Spec
+from mlops_assets.config.cross_field import FEATURES as FEATURES
+from mlops_assets.config.cross_field import find_problems
 from mlops_assets.config.deployment import DeploymentSpec, TritonDeployment
 from mlops_assets.config.evaluation import EvaluationSpec, PrimarySpec
 from mlops_assets.config.expectations import ExpectationSpec
 from mlops_assets.config.features import FeaturesSpec
-from mlops_assets.config.metrics import DEFAULT_PRIMARY, METRICS, Task
+from mlops_assets.config.metrics import DEFAULT_PRIMARY, Task
 from mlops_assets.config.model import MlpModel, ModelSpec
+from mlops_assets.config.problems import FieldProblems
 from mlops_assets.config.sources import SourceSpec
 from mlops_assets.config.training import TrainingSpec
 from mlops_assets.keys import ProjectId
-
-FEATURES = "features"
-"""The key under ``checks:`` that means the features instead of a source."""
 
 Owner = Annotated[
     str,
@@ -68,11 +68,9 @@ class ProjectSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> ProjectSpec:
-        from mlops_assets.config.cross_field import find_problems
-
         problems = find_problems(self)
         if problems:
-            raise ValueError("; ".join(f"{path}: {text}" for path, text in problems))
+            raise FieldProblems(problems)
         return self
 
 
