@@ -1,0 +1,79 @@
+"""The ``deployment`` asset: the model that passed, served and written into the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from mlops_assets.assets.conditions import downstream_condition
+from mlops_assets.assets.metadata import code, table
+from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.assets.settings import asset_settings
+from mlops_assets.assets.upstream import require_latest
+from mlops_assets.assets.versions import code_version
+from mlops_assets.config.project import Project
+from mlops_assets.errors import ServerUnavailableError
+
+if TYPE_CHECKING:
+    from mlops_assets.serving.deploy import DeploymentResult
+
+RETRIES = 2
+RETRY_SECONDS = 10
+
+
+def build_deployment_asset(project: Project) -> dg.AssetsDefinition:
+    """The asset that puts the newest accepted bundle live.
+
+    A server that does not answer is tried again a bounded number of times; the champion goes on
+    serving meanwhile.
+    """
+    key = dg.AssetKey(project.id.deployment_key)
+
+    @dg.asset(
+        **asset_settings(project, key, kinds={"triton", "onnx"}),
+        deps=[dg.AssetKey(project.id.model_key), dg.AssetKey(project.id.evaluation_key)],
+        description=f"`{project.id.triton_model}` on NVIDIA Triton: {project.spec.description}",
+        code_version=code_version(project, "deployment"),
+        automation_condition=downstream_condition() if project.spec.automation.enabled else None,
+    )
+    def deployment(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> dg.MaterializeResult[Any]:
+        from mlops_assets.serving.accepted import deploy_accepted
+
+        store = platform.store()
+        try:
+            result = deploy_accepted(
+                project,
+                store=store,
+                settings=platform.settings(),
+                evaluation=require_latest(store, project.id.evaluations_collection, "evaluation"),
+                run_id=context.run.run_id,
+            )
+        except ServerUnavailableError as error:
+            context.log.warning(str(error))
+            raise dg.RetryRequested(RETRIES, RETRY_SECONDS) from error
+        context.log.info(f"version {result.version} of {project.id.triton_model} is live")
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(result.bundle_id),
+            metadata=_metadata(result),
+        )
+
+    return deployment
+
+
+def _metadata(result: DeploymentResult) -> dict[str, Any]:
+    return {
+        "live_version": result.version,
+        "version_before": result.champion_before or "none",
+        "loaded_versions": ", ".join(str(version) for version in result.loaded),
+        "unchanged": result.unchanged,
+        "predict_url": dg.MetadataValue.url(result.predict_url),
+        "model_url": dg.MetadataValue.url(result.model_url),
+        "predict": code(result.curl),
+        "golden_rows": dg.MetadataValue.json(result.golden),
+        "ledger": table(result.ledger_rows),
+        "bundle_id": result.bundle_id,
+        "seconds": result.seconds,
+    }

@@ -1,0 +1,96 @@
+"""The ``model`` asset: a trained, content-addressed model bundle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from mlops_assets.assets.conditions import downstream_condition
+from mlops_assets.assets.metadata import picture, table
+from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.assets.settings import asset_settings, is_forced
+from mlops_assets.assets.upstream import require_latest
+from mlops_assets.assets.versions import code_version
+from mlops_assets.config.project import Project
+
+if TYPE_CHECKING:
+    from mlops_assets.training.train_bundle import TrainedBundle
+
+
+def build_model_asset(project: Project) -> dg.AssetsDefinition:
+    """The asset that trains on the latest features.
+
+    The same features, config, code and seed give the bundle that is already there.
+    """
+    key = dg.AssetKey(project.id.model_key)
+    age = project.spec.monitoring.freshness.model
+    version = code_version(project, "model")
+
+    @dg.asset(
+        **asset_settings(project, key, kinds={"pytorch", "onnx"}),
+        deps=[dg.AssetKey(project.id.features_key)],
+        description=f"{project.spec.model.type.upper()} ({project.spec.task}): "
+        f"{project.spec.description}",
+        code_version=version,
+        automation_condition=downstream_condition() if project.spec.automation.enabled else None,
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=age) if age else None,
+    )
+    def model(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> dg.MaterializeResult[Any]:
+        from mlops_assets.training.train_bundle import train_bundle
+
+        store = platform.store()
+        trained = train_bundle(
+            project,
+            store=store,
+            features=require_latest(store, project.id.features_collection, "features"),
+            checkpoints_root=platform.settings().home / "checkpoints",
+            code_version=version,
+            on_epoch=lambda epoch: context.log.info(_epoch_line(epoch, project)),
+            force=is_forced(context),
+        )
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(trained.bundle.id),
+            metadata=_metadata(trained, str(store.path(trained.manifest))),
+        )
+
+    return model
+
+
+def _epoch_line(epoch: Any, project: Project) -> str:
+    metrics = "  ".join(f"{name} {value:.4f}" for name, value in epoch.metrics.items())
+    return (
+        f"epoch {epoch.epoch}/{project.spec.training.epochs}  train {epoch.train_loss:.4f}  "
+        f"validation {epoch.validation_loss:.4f}  {metrics}  {epoch.rows_per_second:,.0f} rows/s"
+    )
+
+
+def _metadata(trained: TrainedBundle, path: str) -> dict[str, Any]:
+    from mlops_assets.evaluation.plots import learning_curve
+
+    bundle = trained.bundle
+    training = bundle.metrics
+    history = training["history"]
+    metadata: dict[str, Any] = {
+        "learning_curve": picture(learning_curve(history), "learning curve"),
+        "epochs": table(history),
+        "bundle": dg.MetadataValue.path(path),
+        "bundle_id": bundle.id,
+        "version": trained.manifest.sequence,
+        "unchanged": trained.reused,
+        "split": dg.MetadataValue.json(bundle.split),
+        "parity": dg.MetadataValue.json(bundle.parity),
+        "lineage": dg.MetadataValue.json(bundle.lineage),
+    }
+    for name in ("best_epoch", "device", "precision", "batch_size", "parameters"):
+        if name in training:
+            metadata[name] = training[name]
+    if trained.result is not None:
+        metadata["training_seconds"] = trained.result.seconds
+        speeds = [epoch.rows_per_second for epoch in trained.result.history]
+        metadata["rows_per_second"] = sorted(speeds)[len(speeds) // 2] if speeds else 0.0
+        if trained.result.resumed_from is not None:
+            metadata["resumed_from_epoch"] = trained.result.resumed_from
+    return metadata

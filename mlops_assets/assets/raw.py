@@ -1,0 +1,79 @@
+"""``raw/<source>`` assets: immutable, checked copies of a project's sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.assets.conditions import raw_condition
+from mlops_assets.assets.gate import QualityGate
+from mlops_assets.assets.metadata import column_schema, table
+from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.assets.settings import asset_settings, is_forced
+from mlops_assets.assets.versions import code_version
+from mlops_assets.checks import build_check_specs
+from mlops_assets.config.project import Project
+
+
+def build_raw_asset(project: Project, source: str) -> dg.AssetsDefinition:
+    """The asset that ingests one source.
+
+    Data that fail an expectation with severity ``error`` are never published: readers go on
+    with the version before.
+    """
+    spec = project.spec.sources[source]
+    key = dg.AssetKey(project.id.raw_key(source))
+
+    @dg.asset(
+        **asset_settings(project, key, kinds={"spark", "parquet", spec.type}),
+        description=spec.description or f"Raw data of source `{source}` ({spec.type}).",
+        code_version=code_version(project, "raw", source),
+        check_specs=build_check_specs(project, source, key),
+        automation_condition=raw_condition() if project.spec.automation.enabled else None,
+        freshness_policy=_freshness(project),
+    )
+    def raw(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from mlops_assets.sources.ingest import ingest
+
+        gate = QualityGate(project, source, key)
+        with gate.reporting() as events:
+            result = ingest(
+                project,
+                source,
+                store=platform.store(),
+                spark_factory=platform.spark,
+                check=gate.check,
+                force=is_forced(context),
+            )
+            if result.reused:
+                gate.recheck(result.manifest, platform)
+        yield from events
+        gate.raise_if_failed()
+        yield dg.MaterializeResult(
+            data_version=dg.DataVersion(result.manifest.data_version),
+            metadata=_metadata(project, source, result),
+        )
+
+    return raw
+
+
+def _freshness(project: Project) -> dg.FreshnessPolicy | None:
+    age = project.spec.monitoring.freshness.raw
+    return dg.FreshnessPolicy.time_window(fail_window=age) if age else None
+
+
+def _metadata(project: Project, source: str, result: Any) -> dict[str, Any]:
+    manifest = result.manifest
+    pii = project.spec.sources[source].pii
+    return {
+        "dagster/row_count": manifest.rows,
+        "dagster/column_schema": column_schema(manifest.columns, pii),
+        "statistics": table(result.statistics),
+        "version": manifest.sequence,
+        "unchanged": result.reused,
+        "location": dg.MetadataValue.path(manifest.location),
+        "source_digest": manifest.inputs_digest,
+        "seconds": result.seconds,
+    }

@@ -1,0 +1,141 @@
+"""Run one project's lifecycle in this process, recorded in the Dagster instance."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from mlops_assets.config.project import Project
+from mlops_assets.errors import ConfigError
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from resources.settings import Settings
+
+STAGES = ("raw", "features", "model", "evaluation", "deployment")
+POLL_SECONDS = 0.2
+
+
+@dataclass
+class RunOutcome:
+    """What came of one run.
+
+    Attributes:
+        run_id: Dagster run.
+        success: Whether every step succeeded.
+        failures: Step name to error text.
+        metadata: Stage to the metadata of its materialization.
+    """
+
+    run_id: str
+    success: bool
+    failures: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def run_lifecycle(
+    project: Project,
+    settings: Settings,
+    *,
+    console: Console,
+    stages: Sequence[str] = STAGES,
+    force: bool = False,
+) -> RunOutcome:
+    """Materialize the chosen stages of one project; no other project is loaded.
+
+    Args:
+        project: What to run.
+        settings: Where state is kept.
+        console: Where progress is shown.
+        stages: Some of :data:`STAGES`, in any order.
+        force: Compute again even when nothing changed.
+    """
+    from mlops_assets.assets.settings import FORCE_TAG
+    from mlops_assets.cli.progress import RunProgress
+    from mlops_assets.definitions import build_folder_definitions, compose
+
+    parts = [build_folder_definitions(project.id, settings.root)]
+    definitions = compose(parts, [], project.id.team, settings.root)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    run_id = str(uuid.uuid4())
+    tags = {"team": project.id.team, "project": project.id.name, "mlops/cause": "command line"}
+    with (
+        open_instance(settings) as instance,
+        RunProgress(console, str(project.id)) as progress,
+        _following(instance, run_id, progress),
+    ):
+        job.execute_in_process(
+            run_id=run_id,
+            instance=instance,
+            asset_selection=select_assets(project, stages),
+            tags={**tags, FORCE_TAG: "true"} if force else tags,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+    return progress.outcome(run_id)
+
+
+def select_assets(project: Project, stages: Sequence[str]) -> list[dg.AssetKey]:
+    """Asset keys of the chosen stages.
+
+    Raises:
+        ConfigError: A stage does not exist.
+    """
+    import dagster as dg
+
+    unknown = [stage for stage in stages if stage not in STAGES]
+    if unknown:
+        raise ConfigError(
+            "no such stage", found=", ".join(unknown), expected=f"some of {', '.join(STAGES)}"
+        )
+    single = {
+        "features": project.id.features_key,
+        "model": project.id.model_key,
+        "evaluation": project.id.evaluation_key,
+        "deployment": project.id.deployment_key,
+    }
+    paths = [project.id.raw_key(source) for source in project.spec.sources if "raw" in stages]
+    return [dg.AssetKey(path) for path in (*paths, *(single[s] for s in single if s in stages))]
+
+
+@contextmanager
+def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance under the home folder, created on first use."""
+    import dagster as dg
+
+    from resources.dagster_home import ensure_dagster_home
+
+    with dg.DagsterInstance.from_config(str(ensure_dagster_home(settings))) as instance:
+        yield instance
+
+
+@contextmanager
+def _following(instance: dg.DagsterInstance, run_id: str, progress: Any) -> Iterator[None]:
+    """Hand every new event of a run to ``progress`` while the block runs, and the rest after."""
+    done = threading.Event()
+
+    def follow() -> None:
+        cursor: str | None = None
+        while True:
+            last = done.wait(POLL_SECONDS)
+            connection = instance.get_records_for_run(run_id, cursor=cursor)
+            cursor = connection.cursor
+            for record in connection.records:
+                progress.handle(record.event_log_entry)
+            if last and not connection.has_more:
+                return
+
+    thread = threading.Thread(target=follow, name="run-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
