@@ -139,7 +139,7 @@ class Problem:
         return (str(self.file), self.line or 0, self.column or 0, self.path)
 
 
-class ConfigProblems(ConfigError):
+class ConfigProblems(ConfigError):  # noqa: N818 - a collection of problems, raised as one
     """All problems of one project at once.
 
     Attributes:

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mlops_assets.config.automation import AutomationSpec, MonitoringSpec
 from mlops_assets.config.base import ColumnName, Spec
-from mlops_assets.config.cross_field import FEATURES as FEATURES
+from mlops_assets.config.cross_field import FEATURES as FEATURES  # noqa: PLC0414 - re-exported
 from mlops_assets.config.cross_field import find_problems
 from mlops_assets.config.deployment import DeploymentSpec, TritonDeployment
 from mlops_assets.config.evaluation import EvaluationSpec, PrimarySpec
