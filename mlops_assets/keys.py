@@ -118,3 +118,6 @@ PROMOTION_CHECK = "promotion"
 
 LIFECYCLE_JOB = "lifecycle"
 """The one parameterised job of a code location: any project's assets."""
+
+ACCEPTED_VERDICTS = frozenset({"promote", "unchanged"})
+"""Verdicts of an evaluation that let the deployment go on."""

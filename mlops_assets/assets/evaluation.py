@@ -13,14 +13,10 @@ from mlops_assets.assets.settings import asset_settings
 from mlops_assets.assets.upstream import require_latest
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.project import Project
-from mlops_assets.keys import PROMOTION_CHECK
+from mlops_assets.keys import ACCEPTED_VERDICTS, PROMOTION_CHECK
 
 if TYPE_CHECKING:
     from mlops_assets.evaluation.verdict import EvaluationResult
-
-PASSING = frozenset({"promote", "unchanged"})
-"""Verdicts that let the deployment go on."""
-
 
 def build_evaluation_asset(project: Project) -> dg.AssetsDefinition:
     """The asset that judges the newest bundle on the newest rows it has not seen."""
@@ -67,7 +63,7 @@ def _promotion(key: dg.AssetKey, result: EvaluationResult) -> dg.AssetCheckResul
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=PROMOTION_CHECK,
-        passed=result.verdict in PASSING,
+        passed=result.verdict in ACCEPTED_VERDICTS,
         severity=dg.AssetCheckSeverity.ERROR,
         description=result.reason,
         metadata={
