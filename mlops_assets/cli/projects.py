@@ -43,3 +43,15 @@ def _load(name: str, known: list[str], root: Path) -> Project:
         )
     project = ProjectId.parse(name)
     return load_project(root / "project_configs" / project.team / project.name, root)
+
+
+def valid_projects(root: Path) -> tuple[list[Project], list[str]]:
+    """Every project that loads, and one sentence for each that does not."""
+    projects: list[Project] = []
+    problems: list[str] = []
+    for project in discover(root):
+        try:
+            projects.append(_load(str(project), [str(project)], root))
+        except ConfigError as error:
+            problems.append(f"{project} is disabled: {error.problem} (see `mlops check {project}`)")
+    return projects, problems

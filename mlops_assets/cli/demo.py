@@ -1,0 +1,123 @@
+"""``mlops demo``: both example projects, from raw data to answers of a served model."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mlops_assets.cli.lifecycle import RunOutcome
+    from mlops_assets.config.project import Project
+    from resources.settings import Settings
+
+EXAMPLES = ("flights/arrival_delay", "grocery/household_spend")
+
+
+@click.command("demo")
+@click.option("--exit", "exit_after", is_flag=True, help="End after a verified prediction.")
+@click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
+def demo(exit_after: bool, port: int) -> None:
+    """Run the example projects on real data with real Spark, PyTorch, ONNX and Triton.
+
+    Then show where to look, and stay up until Ctrl-C.
+    """
+    from rich.console import Console
+
+    from mlops_assets.cli.projects import choose_projects
+    from mlops_assets.cli.stack import Stack, running_stack
+    from resources.settings import Settings
+
+    settings = Settings.from_environment()
+    console = Console()
+    projects = choose_projects(EXAMPLES, settings.root)
+    started = time.monotonic()
+    success = False
+    with running_stack(Stack(settings, console, port)) as stack:
+        stack.reconcile(projects)
+        outcomes = [_run(project, stack.settings, console) for project in projects]
+        verified = [
+            _verify(project, stack.settings, console)
+            for project, outcome in zip(projects, outcomes, strict=True)
+            if outcome.success
+        ]
+        success = len(verified) == len(projects) and all(verified)
+        _summarize(console, projects, outcomes, time.monotonic() - started)
+        assert stack.dagster is not None
+        with console.status("waiting for the Dagster UI"):
+            stack.dagster.wait_until_ready()
+        _where_to_look(console, projects[0], stack.settings, stack.dagster.url)
+        if not exit_after:
+            stack.watch(projects)
+    if exit_after and not success:
+        sys.exit(1)
+
+
+def _run(project: Project, settings: Settings, console: Console) -> RunOutcome:
+    from rich.markup import escape
+
+    from mlops_assets.cli.lifecycle import run_lifecycle
+
+    outcome = run_lifecycle(project, settings, console=console)
+    for step, text in outcome.failures.items():
+        console.print(f"[red]{project.id} {step} failed[/]\n{escape(text)}", highlight=False)
+    return outcome
+
+
+def _verify(project: Project, settings: Settings, console: Console) -> bool:
+    """Ask the live model over HTTP, as any client would, and compare with ONNX Runtime."""
+    from mlops_assets.serving.verify import verify_live
+    from resources.store import open_store
+
+    check = verify_live(project, store=open_store(settings.store_uri), settings=settings)
+    mark = "[green]✓[/]" if check.agrees else "[red]✗[/]"
+    console.print(
+        f"  {mark} {project.id}  [bold]prediction[/]  Triton {check.served:.6g}, "
+        f"ONNX Runtime {check.expected:.6g}",
+        highlight=False,
+    )
+    return check.agrees
+
+
+def _summarize(
+    console: Console, projects: list[Project], outcomes: list[RunOutcome], seconds: float
+) -> None:
+    from rich.table import Table
+
+    table = Table("project", "test rows", "metric", "verdict", "live version", "trained on")
+    for project, outcome in zip(projects, outcomes, strict=True):
+        evaluation: dict[str, Any] = outcome.metadata.get("evaluation", {})
+        model: dict[str, Any] = outcome.metadata.get("model", {})
+        metric = project.spec.primary.metric
+        value = evaluation.get(f"metric/{metric}")
+        table.add_row(
+            str(project.id),
+            f"{evaluation.get('dagster/row_count', 0):,}",
+            f"{metric} {value:.4g}" if value is not None else "–",
+            str(evaluation.get("verdict", "failed")),
+            str(outcome.metadata.get("deployment", {}).get("live_version", "–")),
+            str(model.get("device", "–")),
+        )
+    console.print(table)
+    console.print(f"{seconds:.0f} s in all", highlight=False)
+
+
+def _where_to_look(console: Console, project: Project, settings: Settings, url: str) -> None:
+    from mlops_assets.serving.deploy import example_row
+    from mlops_assets.serving.predict import render_curl
+    from resources.store import open_store
+
+    store = open_store(settings.store_uri)
+    curl = render_curl(project, example_row(project, store=store), store=store, settings=settings)
+    console.print("\nAsk the model about a real flight:\n")
+    console.print(curl, highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"\nWhy is it live? {url}/asset-groups   Triton: {settings.triton_http_url}   "
+        "Ctrl-C stops everything.",
+        highlight=False,
+        soft_wrap=True,
+    )

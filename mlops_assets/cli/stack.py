@@ -1,0 +1,95 @@
+"""The local servers as one thing: Triton and Dagster, started, watched and stopped together."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from mlops_assets.config.project import Project
+from resources.dagster_ui import DEFAULT_PORT, DagsterServer, find_dagster, start_dagster
+from resources.settings import Settings
+from resources.store import open_store
+
+if TYPE_CHECKING:
+    from resources.triton.server import TritonServer
+
+WATCH_SECONDS = 2.0
+
+
+class Stack:
+    """Triton and Dagster on loopback.
+
+    Args:
+        settings: Where state is kept.
+        console: Where progress is shown.
+        port: Preferred port of the UI; the next free one is taken.
+    """
+
+    def __init__(self, settings: Settings, console: Console, port: int = DEFAULT_PORT) -> None:
+        self.settings = settings
+        self.console = console
+        self.port = port
+        self.triton: TritonServer | None = None
+        self.dagster: DagsterServer | None = None
+
+    def start(self) -> None:
+        """Start what does not run yet. Dagster goes on starting in the background."""
+        from resources.triton.server import ensure_triton
+
+        self.triton = ensure_triton(self.settings, say=self._say)
+        self.settings = Settings.from_environment(root=self.settings.root)
+        self.dagster = find_dagster(self.settings) or start_dagster(self.settings, self.port)
+
+    def reconcile(self, projects: Sequence[Project]) -> None:
+        """Make Triton serve what the ledger says."""
+        from mlops_assets.serving.reconcile import reconcile
+
+        store = open_store(self.settings.store_uri)
+        for correction in reconcile(projects, store=store, settings=self.settings):
+            self._say(str(correction))
+
+    def watch(self, projects: Sequence[Project]) -> None:
+        """Until interrupted: start again whatever ends, and say so."""
+        while True:
+            time.sleep(WATCH_SECONDS)
+            if self.triton is not None and not self.triton.is_alive():
+                self._say("Triton ended; starting it again")
+                self.start()
+                self.reconcile(projects)
+            if self.dagster is not None and not self.dagster.record.is_alive():
+                self._say("Dagster ended; starting it again")
+                self.start()
+
+    def stop(self) -> None:
+        """Stop both."""
+        if self.dagster is not None:
+            self.dagster.stop()
+        if self.triton is not None:
+            self.triton.stop()
+
+    def _say(self, text: str) -> None:
+        self.console.print(f"  {text}", highlight=False, markup=False)
+
+
+@contextmanager
+def running_stack(stack: Stack) -> Iterator[Stack]:
+    """Start the servers for a block and stop them after it, also on Ctrl-C and SIGTERM."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        stack.start()
+        yield stack
+    except KeyboardInterrupt:
+        stack.console.print("\nstopping …")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        stack.stop()

@@ -1,0 +1,154 @@
+"""``mlops status``: what is live, how old everything is, what failed last."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from mlops_assets.config.project import Project
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from resources.settings import Settings
+    from resources.store import Store
+
+
+@dataclass(frozen=True)
+class ProjectStatus:
+    """What is known of one project.
+
+    Attributes:
+        project: ``team/name``.
+        champion: Live version, if any.
+        versions: Loaded versions, newest first.
+        live_since: When the champion was promoted (ISO 8601).
+        raw: Age in seconds of each source's newest version.
+        features: Age in seconds of the newest features.
+        model: Age in seconds of the newest bundle.
+        verdict: Verdict of the newest evaluation.
+        failed_checks: ``asset: check`` of every check whose newest result is a failure.
+        serving: ``ready``, ``not ready`` or ``unreachable``; None when nothing is live.
+    """
+
+    project: str
+    champion: int | None
+    versions: tuple[int, ...]
+    live_since: str | None
+    raw: dict[str, float | None]
+    features: float | None
+    model: float | None
+    verdict: str | None
+    failed_checks: tuple[str, ...]
+    serving: str | None
+
+
+@click.command("status")
+@click.argument("projects", nargs=-1, metavar="[TEAM/PROJECT…]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(projects: tuple[str, ...], as_json: bool) -> None:
+    """Show champion, versions, ages and last checks of every project, or of the named ones."""
+    from mlops_assets.cli.lifecycle import open_instance
+    from mlops_assets.cli.projects import choose_projects
+    from mlops_assets.config.loader import discover
+    from resources.settings import Settings
+    from resources.store import open_store
+
+    settings = Settings.from_environment()
+    names = projects or tuple(str(project) for project in discover(settings.root))
+    chosen = choose_projects(names, settings.root)
+    store = open_store(settings.store_uri)
+    with open_instance(settings) as instance:
+        found = [read_status(project, store, settings, instance) for project in chosen]
+    if as_json:
+        click.echo(json.dumps([asdict(item) for item in found], indent=2))
+    else:
+        _show(found)
+
+
+def read_status(
+    project: Project, store: Store, settings: Settings, instance: DagsterInstance
+) -> ProjectStatus:
+    """What store, ledger, model server and Dagster know of a project now."""
+    from mlops_assets.serving.deploy import is_serving
+    from resources.ledger import Ledger
+
+    state = Ledger(store, project.id.ledger_prefix).state(project.spec.deployment.keep_versions)
+    evaluation = store.latest(project.id.evaluations_collection)
+    return ProjectStatus(
+        project=str(project.id),
+        champion=state.champion_version,
+        versions=state.serving,
+        live_since=state.champion.at.isoformat() if state.champion else None,
+        raw={s: _age(store, project.id.raw_collection(s)) for s in project.spec.sources},
+        features=_age(store, project.id.features_collection),
+        model=_age(store, project.id.bundles_collection),
+        verdict=evaluation.metadata["verdict"] if evaluation else None,
+        failed_checks=tuple(failed_checks(project, instance)),
+        serving=is_serving(project, settings, state) if state.champion else None,
+    )
+
+
+def failed_checks(project: Project, instance: DagsterInstance) -> list[str]:
+    """``asset: check`` of every check whose newest evaluation is a failure."""
+    import dagster as dg
+
+    from mlops_assets.assets.project import build_project_definitions
+
+    graph = build_project_definitions(project).resolve_asset_graph()
+    failed = []
+    for key in sorted(graph.asset_check_keys, key=str):
+        record = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
+        if record is None or record.event is None:
+            continue
+        event = record.event.dagster_event
+        if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        if not event.asset_check_evaluation_data.passed:
+            stage = "/".join(key.asset_key.path[2:])
+            failed.append(f"{stage}: {key.name}")
+    return failed
+
+
+def _age(store: Store, collection: str) -> float | None:
+    manifest = store.latest(collection)
+    if manifest is None:
+        return None
+    return (datetime.now(UTC) - manifest.created_at).total_seconds()
+
+
+def _show(found: list[ProjectStatus]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("project", "live", "loaded", "serving", "model", "features", "raw", "verdict")
+    for item in found:
+        oldest = max((age for age in item.raw.values() if age is not None), default=None)
+        table.add_row(
+            item.project,
+            f"version {item.champion}" if item.champion else "nothing",
+            ", ".join(str(version) for version in item.versions) or "–",
+            item.serving or "–",
+            _age_text(item.model),
+            _age_text(item.features),
+            _age_text(oldest),
+            item.verdict or "–",
+        )
+    console = Console()
+    console.print(table)
+    for item in found:
+        for check in item.failed_checks:
+            console.print(f"[red]failed check[/] {item.project}  {check}", highlight=False)
+
+
+def _age_text(seconds: float | None) -> str:
+    if seconds is None:
+        return "never"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
