@@ -59,7 +59,9 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["26h", "14d"]}),
 ]
 
-ColumnName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+ColumnName = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+]
 """A column: letters, digits and underscores, as Spark SQL and Triton both accept unquoted."""
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -1,4 +1,4 @@
-"""The metrics that a project may name, with the tasks they fit. Formulas: ``evaluation.metrics``."""
+"""The metrics that a project may name, with the tasks they fit; no formulas here."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ class MlpModel(Spec):
 
     type: Literal["mlp"] = "mlp"
     """``mlp``"""
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(default=(128, 64), min_length=1)
+    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
+        default=(128, 64), min_length=1
+    )
     """Widths of the hidden layers."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of hidden units dropped in training."""
@@ -35,7 +37,7 @@ class CustomModel(Spec):
     """``custom``"""
     file: RelativeFile = "model.py"
     """File with ``build_model(inputs, **params)``, which returns the module."""
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
     """Keyword arguments for ``build_model``."""
 
 

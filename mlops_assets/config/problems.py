@@ -48,7 +48,7 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
     names = list(known)
     text = str(word)
     folded = {name.lower().replace("-", "_"): name for name in names}
-    matches = difflib.get_close_matches(text.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(text.lower().replace("-", "_"), folded, n=1, cutoff=0.55)
     return folded[matches[0]] if matches and folded[matches[0]] != text else None
 
 
@@ -60,13 +60,23 @@ def one_of(names: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class FieldProblem:
-    """A problem with a value, before it is known in which file and line the value stands."""
+    """A problem with a value, before it is known in which file and line the value stands.
+
+    Attributes:
+        location: Keys and positions to the value.
+        found: What is there.
+        expected: What would be right.
+        suggestion: The nearest valid value.
+        severity: ``warning`` does not make a project invalid.
+        about_key: The key is wrong, whatever its value.
+    """
 
     location: Location
     found: str
     expected: str
     suggestion: str | None = None
     severity: Severity = "error"
+    about_key: bool = False
 
     @property
     def path(self) -> str:

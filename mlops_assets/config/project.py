@@ -38,13 +38,13 @@ class ProjectSpec(Spec):
     """What the model answers, in one sentence."""
     owners: tuple[Owner, ...] = Field(default=(), max_length=20)
     """E-mail addresses or ``team:<name>``."""
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = {}  # noqa: RUF012 - pydantic copies defaults
     """Dagster tags for every asset of the project."""
     task: Task
     """What kind of answer: ``binary``, ``multiclass`` or ``regression``."""
     sources: dict[SourceName, SourceSpec] = Field(min_length=1)
     """Raw data, by name."""
-    checks: dict[str, tuple[ExpectationSpec, ...]] = {}
+    checks: dict[str, tuple[ExpectationSpec, ...]] = {}  # noqa: RUF012 - pydantic copies defaults
     """Great Expectations by source name, or under ``features``."""
     features: FeaturesSpec
     """The query that makes the model's rows."""

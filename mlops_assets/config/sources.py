@@ -18,7 +18,7 @@ class SourceBase(Spec):
     """Column with the event time; its range is shown and used for freshness."""
     pii: tuple[ColumnName, ...] = ()
     """Columns with personal data: their values never appear in metadata, checks or logs."""
-    columns: dict[ColumnName, str] = {}
+    columns: dict[ColumnName, str] = {}  # noqa: RUF012 - pydantic copies defaults
     """Expected columns with Spark SQL types; other types or missing columns block, extra columns
     pass. Empty: the first ingested version is the contract."""
 

@@ -207,18 +207,20 @@ class _Reader:
 
     def _key(self, event: Any, location: Location) -> str | None:
         """The key's text, or None (and a refusal) when it is not plain text."""
-        value = self._node(event, (*location, "?"))
+        place = (*location, str(getattr(event, "value", "?")))
+        value = self._node(event, place)
+        self._document.values.pop(place, None)
         if isinstance(event, yaml.AliasEvent):
             return None
         if not isinstance(event, yaml.ScalarEvent):
-            self._refuse(event, location, "a key that is a list or mapping", "text as key")
+            self._refuse(event, place, "a key that is a list or mapping", "text as key")
             return None
         if event.value == "<<" and event.implicit[0]:
-            self._refuse(event, location, "the merge key <<", "the keys written out")
+            self._refuse(event, place, "the merge key <<", "the keys written out")
             return None
         if not isinstance(value, str):
             found = f"the key {event.value or '(empty)'}, which is not text"
-            self._refuse(event, location, found, "a key in quotes")
+            self._refuse(event, place, found, "a key in quotes")
         return str(event.value)
 
     def _scalar(self, event: Any, location: Location) -> Any:

@@ -1,0 +1,95 @@
+"""Rules between a project and its features query, as far as the query's text tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mlops_assets.config.cross_field import FEATURES
+from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of
+from mlops_assets.config.query_parser import QueryProblem, parse_query
+
+if TYPE_CHECKING:
+    from mlops_assets.config.project import ProjectSpec
+
+_MAX_LISTED = 30
+_COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
+
+
+@dataclass
+class QueryReport:
+    """Problems between a project and its query.
+
+    Attributes:
+        in_query: Problems in the SQL file.
+        in_config: Problems in the YAML: names that the query does not return.
+    """
+
+    in_query: list[QueryProblem] = field(default_factory=list)
+    in_config: list[FieldProblem] = field(default_factory=list)
+
+
+def check_query(sql: str, spec: ProjectSpec) -> QueryReport:
+    """Hold a query against the project that names it."""
+    query = parse_query(sql)
+    report = QueryReport(list(query.problems))
+    if any(problem.severity == "error" for problem in query.problems):
+        return report
+    known = {name.lower(): name for name in spec.sources}
+    for table in query.tables:
+        if table.name.lower() not in known:
+            hint = nearest(table.name, spec.sources)
+            found = f"the table {table.name}, which is not a source"
+            report.in_query.append(
+                QueryProblem(table.line, table.column, found, one_of(spec.sources), hint)
+            )
+    used = {table.name.lower() for table in query.tables}
+    for name in spec.sources:
+        if name.lower() not in used:
+            found = f"the source {name}, which the query does not read"
+            report.in_config.append(
+                FieldProblem(("sources", name), found, "a source in use", severity="warning")
+            )
+    if query.columns is not None:
+        report.in_config.extend(_missing_columns(query.columns, spec))
+    return report
+
+
+def _missing_columns(columns: tuple[str, ...], spec: ProjectSpec) -> Iterator[FieldProblem]:
+    returned = {column.lower() for column in columns}
+    listed = ", ".join(columns[:_MAX_LISTED]) + (", …" if len(columns) > _MAX_LISTED else "")
+    for location, column in _needed_columns(spec):
+        if column.lower() not in returned:
+            yield FieldProblem(
+                location,
+                f"{column}, which the query does not return",
+                f"one of {listed}",
+                nearest(column, columns),
+            )
+
+
+def _needed_columns(spec: ProjectSpec) -> Iterator[tuple[Location, str]]:
+    features = spec.features
+    yield ("features", "entity"), features.entity
+    yield ("features", "time"), features.time
+    yield ("features", "label", "column"), features.label.column
+    lists: tuple[tuple[Location, tuple[str, ...]], ...] = (
+        (("features", "inputs", "numeric"), features.inputs.numeric),
+        (("features", "inputs", "categorical"), features.inputs.categorical),
+        (("features", "pii"), features.pii),
+        (("evaluation", "slices"), spec.evaluation.slices),
+    )
+    for location, columns in lists:
+        for index, column in enumerate(columns):
+            yield (*location, index), column
+    for index, expectation in enumerate(spec.checks.get(FEATURES, ())):
+        here: Location = ("checks", FEATURES, index)
+        for argument in _COLUMN_ARGUMENTS:
+            single = expectation.arguments.get(argument)
+            if isinstance(single, str):
+                yield (*here, argument), single
+        several = expectation.arguments.get("column_list")
+        if isinstance(several, list) and not expectation.type.startswith("expect_table_"):
+            for position, name in enumerate(several):
+                yield (*here, "column_list", position), str(name)

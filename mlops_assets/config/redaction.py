@@ -1,0 +1,66 @@
+"""Keeps the values of environment references out of everything a person or a log sees."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from mlops_assets.config.environment import referenced_names
+
+MASK = "***"
+MIN_LENGTH = 3
+"""Shorter values (``1``, ``eu``) are in every text by chance and protect nothing."""
+
+_USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]*://)[^/\s\"'<>]*@")
+_QUERY_SECRET = re.compile(
+    r"(?i)([?&;](?:[a-z0-9-]*(?:signature|token|credential|password|passwd|secret|apikey|api_key"
+    r"|access_key|accesskey|sig)[a-z0-9-]*)=)[^&;\s\"'<>]+"
+)
+
+
+class Redactor:
+    """Replaces known secret values by the reference that they came from.
+
+    URLs lose their user name and password, and signature-like query parameters, always.
+
+    Args:
+        values: Secret values by the name of their environment variable.
+    """
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        self._names: dict[str, str] = {}
+        for name, value in (values or {}).items():
+            for form in _forms(value):
+                self._names.setdefault(form, name)
+        longest_first = sorted(self._names, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, longest_first))) if self._names else None
+
+    @classmethod
+    def of_written(cls, written: Iterable[Any], environ: Mapping[str, str]) -> Redactor:
+        """A redactor for all environment references in configs as written.
+
+        Args:
+            written: The ``written`` attributes of any number of projects.
+            environ: Environment in which the references are resolved.
+        """
+        names = {name for data in written for name in referenced_names(data)}
+        return cls({name: environ[name] for name in names if name in environ})
+
+    def redact(self, text: str) -> str:
+        """The text without secrets."""
+        if self._known is not None:
+            text = self._known.sub(lambda match: f"{{{{ env.{self._names[match[0]]} }}}}", text)
+        text = _USERINFO.sub(rf"\1{MASK}@", text)
+        return _QUERY_SECRET.sub(rf"\1{MASK}", text)
+
+
+def _forms(value: str) -> set[str]:
+    """The value as it may turn up: itself, its lines, URL-encoded, and inside quotes."""
+    forms = {value, *(line.strip() for line in value.splitlines())}
+    for form in list(forms):
+        forms |= {quote(form), quote(form, safe=""), quote_plus(form)}
+        forms |= {json.dumps(form)[1:-1], repr(form)[1:-1]}
+    return {form for form in forms if len(form) >= MIN_LENGTH}

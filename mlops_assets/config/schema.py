@@ -1,0 +1,205 @@
+"""The JSON Schema of ``defs.yaml``, and what a place in it allows, in words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from mlops_assets.config.problems import Location, one_of
+
+COMPONENT_TYPE = "mlops_assets.MLProject"
+
+Node = dict[str, Any]
+
+PATTERNS: dict[str, str] = {
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "a column name (letters, digits and underscores)",
+    r"^[a-z][a-z0-9_]*$": "a name (lower-case letters, digits and underscores)",
+    r"^(\d+)(s|m|h|d|w)$": "a duration such as 26h or 14d",
+    r"^\d+(\.\d+)?%$": "a percentage such as 1%",
+    r"^expect_[a-z0-9_]+$": "a Great Expectations name such as expect_column_values_to_not_be_null",
+    r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$": "team:<name> or an e-mail address",
+    r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$": "<package>.<table>",
+}
+"""Words for every pattern of the spec: a reader should not have to read regular expressions."""
+
+
+@functools.cache
+def project_schema() -> Node:
+    """JSON Schema of the ``attributes:`` of a project."""
+    from mlops_assets.config.project import ProjectSpec
+
+    schema = ProjectSpec.model_json_schema()
+    _close(schema)
+    return schema
+
+
+def _close(node: Any) -> None:
+    """Refuse keys that match no pattern, as the spec does; pydantic does not write that down."""
+    if isinstance(node, dict):
+        if "patternProperties" in node:
+            node.setdefault("additionalProperties", False)
+        for inner in node.values():
+            _close(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            _close(inner)
+
+
+def file_schema() -> Node:
+    """JSON Schema of a whole ``defs.yaml``, for editors."""
+    project = dict(project_schema())
+    definitions = project.pop("$defs")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mlops project (defs.yaml)",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["type", "attributes"],
+        "properties": {
+            "type": {
+                "const": COMPONENT_TYPE,
+                "description": "The Dagster component that this file configures.",
+            },
+            "attributes": project,
+        },
+        "$defs": definitions,
+    }
+
+
+def follow(node: Node) -> Node:
+    """The node itself, behind references and behind ``… or null``."""
+    while True:
+        if "$ref" in node:
+            node = project_schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        elif len(alternatives := _alternatives(node)) == 1 and alternatives[0] is not node:
+            node = alternatives[0]
+        else:
+            return node
+
+
+def _alternatives(node: Node) -> list[Node]:
+    """Members of a union without null; the node itself when it is no union."""
+    members = node.get("anyOf") or node.get("oneOf") or [node]
+    return [member for member in members if member.get("type") != "null"]
+
+
+def tags(node: Node) -> dict[str, Node]:
+    """Members of a union tagged by ``type``, by tag; empty for anything else."""
+    mapping = follow(node).get("discriminator", {}).get("mapping", {})
+    return {tag: follow({"$ref": reference}) for tag, reference in mapping.items()}
+
+
+def locate(location: Location) -> tuple[Location, Node, bool]:
+    """Take a pydantic error's location apart.
+
+    Pydantic puts the tags of unions, names of union members and ``[key]`` between the keys that
+    somebody wrote; this leaves only the keys.
+
+    Returns:
+        The location as written, the schema there, and whether the error is about the key.
+    """
+    about_key = bool(location) and location[-1] == "[key]"
+    path: list[str | int] = []
+    node = project_schema()
+    for part in location[:-1] if about_key else location:
+        node = follow(node)
+        if members := tags(node):
+            node = members.get(str(part), {})
+        elif len(_alternatives(node)) == 1:
+            path.append(part)
+            node = _key(node) if about_key and len(path) == len(location) - 1 else child(node, part)
+    return tuple(path), node, about_key
+
+
+def _key(node: Node) -> Node:
+    """Schema of the keys of a free mapping."""
+    patterns = list(node.get("patternProperties", {}))
+    return {"type": "string", **({"pattern": patterns[0]} if patterns else {})}
+
+
+def child(node: Node, part: str | int) -> Node:
+    """Schema of a key's value or of a list's items; empty where anything goes."""
+    node = follow(node)
+    if isinstance(part, int):
+        return _mapping(node.get("items"))
+    if part in node.get("properties", {}):
+        return _mapping(node["properties"][part])
+    patterns = list(node.get("patternProperties", {}).values())
+    return _mapping(node.get("additionalProperties") or (patterns[0] if patterns else None))
+
+
+def _mapping(node: Any) -> Node:
+    return node if isinstance(node, dict) else {}
+
+
+def properties(node: Node) -> dict[str, Node]:
+    """Keys that a mapping may have, with their schemas."""
+    found: dict[str, Node] = follow(node).get("properties", {})
+    return found
+
+
+def paths_named(name: str) -> list[str]:
+    """Paths of the fields with this name outside lists and free mappings."""
+    return [path for path, last in _walk(project_schema(), "") if last == name]
+
+
+def _walk(node: Node, path: str) -> Iterator[tuple[str, str]]:
+    for name, inner in properties(node).items():
+        here = f"{path}.{name}" if path else name
+        yield here, name
+        yield from _walk(inner, here)
+
+
+def describe(node: Node) -> str:
+    """What a value may be, in words."""
+    if members := tags(node):
+        return f"a mapping with type: {one_of(members)}"
+    alternatives = _alternatives(node)
+    words = [_describe_one(follow(member)) for member in alternatives]
+    nullable = len(node.get("anyOf", [])) > len(alternatives)
+    return " or ".join(dict.fromkeys([*words, *(["null"] if nullable else [])]))
+
+
+def _describe_one(node: Node) -> str:
+    if len(_alternatives(node)) > 1:
+        return describe(node)
+    if "const" in node:
+        return str(node["const"])
+    if "enum" in node:
+        return one_of(map(str, node["enum"]))
+    kind = node.get("type")
+    if kind == "string":
+        return PATTERNS.get(node.get("pattern", ""), "text") + _bounds(node, "Length", "characters")
+    if kind in ("integer", "number"):
+        return ("a whole number" if kind == "integer" else "a number") + _range(node)
+    if kind == "boolean":
+        return "true or false"
+    if kind == "array":
+        bounds = _bounds(node, "Items", "entries").replace(" of ", " with ", 1)
+        return f"a list{bounds}, each {describe(_mapping(node.get('items')))}"
+    if kind == "object":
+        return "a mapping" + _bounds(node, "Properties", "entries").replace(" of ", " with ", 1)
+    return "any value"
+
+
+def _bounds(node: Node, suffix: str, unit: str) -> str:
+    low, high = node.get(f"min{suffix}"), node.get(f"max{suffix}")
+    low = None if low == 1 and suffix == "Length" else low
+    if "pattern" in node or (low is None and high is None):
+        return ""
+    if low is not None and high is not None:
+        return f" of {low} to {high} {unit}"
+    bound = f"at least {low}" if low is not None else f"at most {high}"
+    return f" of {bound} {unit if (low or high) != 1 else unit.replace('ies', 'y')}"
+
+
+def _range(node: Node) -> str:
+    symbols = (
+        ("minimum", "≥"),
+        ("exclusiveMinimum", ">"),
+        ("maximum", "≤"),
+        ("exclusiveMaximum", "<"),
+    )
+    bounds = [f"{symbol} {node[key]:,}" for key, symbol in symbols if key in node]
+    return f" {' and '.join(bounds)}" if bounds else ""
