@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from mlops_assets.config.base import Spec
+from mlops_assets.config.expectation_catalogue import columns_of, find_problems
+from mlops_assets.config.problems import FieldProblems
+
+MAX_NAME = 100
 
 
 class ExpectationSpec(Spec):
@@ -28,21 +35,50 @@ class ExpectationSpec(Spec):
         return dict(self.model_extra or {})
 
     @property
+    def columns(self) -> set[str]:
+        """Columns that must exist for the expectation to be evaluated."""
+        return columns_of(self.type, self.arguments)
+
+    @property
     def check_name(self) -> str:
-        """Name of the Dagster asset check."""
+        """Name of the Dagster asset check: letters, digits and underscores."""
         if self.name:
             return self.name
         arguments = self.arguments
         columns = [arguments.get(key) for key in ("column", "column_A", "column_B")]
         columns += list(arguments.get("column_list") or [])
         words = [self.type.removeprefix("expect_"), *(str(c) for c in columns if c)]
-        return "__".join(words)
+        return _bounded(re.sub(r"\W", "_", "__".join(words), flags=re.ASCII))
 
     @model_validator(mode="after")
     def _known_to_great_expectations(self) -> ExpectationSpec:
-        from mlops_assets.config.expectation_catalogue import find_problem
-
-        problem = find_problem(self.type, self.arguments)
-        if problem:
-            raise ValueError(problem)
+        problems = find_problems(self.type, self.arguments)
+        if problems:
+            raise FieldProblems(problems)
         return self
+
+
+def unique_check_names(expectations: Sequence[ExpectationSpec]) -> list[str]:
+    """One name for each expectation; further ones of the same name get ``_2``, ``_3`` …
+
+    The order of the YAML decides, so names stay as they are when expectations are appended.
+    """
+    taken = {expectation.check_name for expectation in expectations}
+    used: set[str] = set()
+    names = []
+    for expectation in expectations:
+        name, number = expectation.check_name, 1
+        while name in used or (number > 1 and name in taken):
+            number += 1
+            name = f"{expectation.check_name}_{number}"
+        used.add(name)
+        names.append(name)
+    return names
+
+
+def _bounded(name: str) -> str:
+    """The name, past :data:`MAX_NAME` characters cut and kept unique by a digest."""
+    if len(name) <= MAX_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: MAX_NAME - 9]}_{digest}"
