@@ -95,7 +95,8 @@ class Loaded:
 
 def _within_attributes(location: Location) -> Location:
     """The location as a reader of the reference knows it."""
-    return location[1:] if location[:1] == (_ATTRIBUTES,) else location
+    inside = len(location) > 1 and location[0] == _ATTRIBUTES
+    return location[1:] if inside else location
 
 
 def load_project(directory: Path, root: Path, environ: Mapping[str, str] | None = None) -> Project:

@@ -16,8 +16,8 @@ MIN_LENGTH = 3
 
 _USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]*://)[^/\s\"'<>]*@")
 _QUERY_SECRET = re.compile(
-    r"(?i)([?&;](?:[a-z0-9-]*(?:signature|token|credential|password|passwd|secret|apikey|api_key"
-    r"|access_key|accesskey|sig)[a-z0-9-]*)=)[^&;\s\"'<>]+"
+    r"(?i)([?&;](?:sig|[a-z0-9_-]*(?:signature|token|credential|password|passwd|secret|api_?key"
+    r"|access_?key)[a-z0-9_-]*)=)[^&;\s\"'<>]+"
 )
 
 
