@@ -1,0 +1,199 @@
+"""One Spark session for each process, local and quiet, with nothing left in the working folder."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_assets.errors import EnvironmentProblemError
+from resources import durable
+from resources.java import Java, find_java, prepare_java_home
+from resources.processes import HOST, start_ticks
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_GIB = 1024**3
+_LOCK = threading.Lock()
+
+_LOG4J = """\
+rootLogger.level = error
+# The same level as the root's: otherwise Spark announces its default on the console.
+logger.shell.name = org.apache.spark.api.python.PythonGatewayServer
+logger.shell.level = error
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex{short}%n
+# A failed task is reported as an exception with its cause; here it would be said several times.
+logger.executor.name = org.apache.spark.executor
+logger.executor.level = off
+logger.tasks.name = org.apache.spark.scheduler
+logger.tasks.level = off
+logger.write.name = org.apache.spark.sql.execution.datasources
+logger.write.level = off
+logger.util.name = org.apache.spark.util
+logger.util.level = off
+"""
+
+
+def spark_session(app_name: str = "mlops", *, home: Path | None = None) -> SparkSession:
+    """The process's one Spark session, started on first use (10 s or so).
+
+    Args:
+        app_name: Name of the application; only the first caller's counts.
+        home: Folder for scratch files; by default the settings' ``home``.
+
+    Raises:
+        EnvironmentProblemError: There is no usable Java, or Spark does not start.
+    """
+    from pyspark.sql import SparkSession
+
+    with _LOCK:
+        running = SparkSession.getActiveSession() or _default_session()
+        return running or _start(app_name, home or Settings.from_environment().home)
+
+
+def stop_spark() -> None:
+    """Stop the process's session, if there is one, and remove its scratch files."""
+    from pyspark.sql import SparkSession
+
+    with _LOCK:
+        running = SparkSession.getActiveSession() or _default_session()
+        if running is None:
+            return
+        scratch = Path(running.conf.get("spark.mlops.scratch", ""))
+        running.stop()
+        if scratch.name:
+            durable.remove_tree(scratch)
+
+
+def spark_options(scratch: Path, *, cores: int, memory_bytes: int) -> dict[str, str]:
+    """Options for a session on this machine, from its size.
+
+    Args:
+        scratch: Folder for shuffles, spills and logs' configuration.
+        cores: Processor cores.
+        memory_bytes: Main memory; a quarter, between 1 and 8 GiB, goes to Spark.
+    """
+    gibibytes = min(max(memory_bytes // _GIB // 4, 1), 8)
+    java_options = [
+        f"-Dlog4j2.configurationFile=file:{scratch / 'log4j2.properties'}",
+        f"-Djava.io.tmpdir={scratch}",
+        "-Duser.timezone=UTC",
+        f"-Dderby.system.home={scratch}",
+    ]
+    return {
+        "spark.master": f"local[{cores}]",
+        "spark.mlops.scratch": str(scratch),
+        "spark.driver.bindAddress": HOST,
+        "spark.driver.host": HOST,
+        "spark.driver.memory": f"{gibibytes}g",
+        "spark.driver.extraJavaOptions": " ".join(f'"{option}"' for option in java_options),
+        "spark.local.dir": str(scratch),
+        "spark.log.structuredLogging.enabled": "false",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.adaptive.enabled": "true",
+        "spark.sql.shuffle.partitions": str(max(cores, 4)),
+        # A query reads its project's sources, not paths.
+        "spark.sql.runSQLOnFiles": "false",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+        "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
+        # A flipped bit in a page is an error, where the writer left checksums.
+        "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
+        "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    }
+
+
+def _default_session() -> SparkSession | None:
+    """The session that another thread of this process started."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    if SparkContext._active_spark_context is None:
+        return None
+    return SparkSession.builder.getOrCreate()
+
+
+def _start(app_name: str, home: Path) -> SparkSession:
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    java = find_java()
+    scratch = _make_scratch(home / "spark")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    options = spark_options(scratch, cores=_cores(), memory_bytes=memory)
+    try:
+        with _environment(java, home):
+            session = SparkSession.builder.appName(app_name).config(map=options).getOrCreate()
+    except (PySparkException, RuntimeError, OSError) as error:
+        durable.remove_tree(scratch)
+        raise EnvironmentProblemError(
+            "Spark did not start",
+            where=f"Java {java.version} from {java.origin}: {java.home}",
+            found=error,
+            fix="look at the lines above; check free memory, and that 127.0.0.1 can be bound",
+        ) from error
+    _silence_query_errors()
+    atexit.register(stop_spark)
+    return session
+
+
+def _silence_query_errors() -> None:
+    """Errors are raised with what matters; PySpark would log each with its data and stack too."""
+    from pyspark.logger import PySparkLogger
+
+    PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
+
+
+def _cores() -> int:
+    return max(len(os.sched_getaffinity(0)), 1)
+
+
+@contextmanager
+def _environment(java: Java, home: Path) -> Iterator[None]:
+    """The environment that Spark's launcher reads, for the time of the launch."""
+    wanted = {
+        "JAVA_HOME": str(prepare_java_home(java, home / "java")),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": HOST,
+        "SPARK_LOCAL_HOSTNAME": "localhost",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _make_scratch(folder: Path) -> Path:
+    """This process's scratch folder; those of processes that were killed are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*-*"):
+        pid, _, ticks = leftover.name.partition("-")
+        if start_ticks(int(pid)) != int(ticks):
+            durable.remove_tree(leftover)
+    scratch = folder / f"{os.getpid()}-{start_ticks(os.getpid())}"
+    scratch.mkdir(exist_ok=True)
+    (scratch / "log4j2.properties").write_text(_LOG4J, encoding="utf-8")
+    return scratch

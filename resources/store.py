@@ -1,0 +1,180 @@
+"""The store: immutable, versioned data sets and bundles, seen through manifests only.
+
+A version becomes visible when its manifest appears, and not before; manifests are numbered and
+created only if absent. Whatever is killed, a reader sees the old or the new complete version.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from mlops_assets.errors import EnvironmentProblemError
+
+
+class Column(BaseModel):
+    """A column of a data set; its type in Spark SQL's words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    type: str
+    nullable: bool = True
+
+
+class FileEntry(BaseModel):
+    """A file of a version, relative to the version's folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Draft(BaseModel):
+    """What a writer says about a version that it wants to publish.
+
+    Attributes:
+        data_version: ``sha256:<hex>`` of the content.
+        inputs_digest: Identity of what the content was made from.
+        rows: Number of rows, where that makes sense.
+        columns: The columns, where that makes sense.
+        metadata: JSON for people and for later steps.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    data_version: str
+    inputs_digest: str | None = None
+    rows: int | None = None
+    columns: tuple[Column, ...] = ()
+    metadata: dict[str, Any] = {}
+
+
+class Manifest(Draft):
+    """A published version.
+
+    Attributes:
+        collection: What it is a version of.
+        sequence: Its number in the collection, from 1.
+        location: Its folder, relative to the store's root.
+        created_at: When it was published (UTC).
+        files: Every file in its folder.
+    """
+
+    collection: str
+    sequence: int
+    location: str
+    created_at: datetime
+    files: tuple[FileEntry, ...]
+
+
+class Store(Protocol):
+    """Collections of immutable versions, and small keys that are created once."""
+
+    uri: str
+
+    def stage(self, collection: str) -> Path:
+        """A new private folder, on the file system where the version will lie."""
+        ...
+
+    def staging(self, collection: str) -> AbstractContextManager[Path]:
+        """:meth:`stage` for a block; what was not published is gone after it."""
+        ...
+
+    def publish(self, collection: str, staged: Path, draft: Draft) -> Manifest:
+        """Make a staged folder the collection's newest version.
+
+        Raises:
+            StoreError: It could not be written; nothing is visible.
+        """
+        ...
+
+    def republish(
+        self, manifest: Manifest, *, inputs_digest: str | None, metadata: dict[str, Any]
+    ) -> Manifest:
+        """Make the data of a published version the newest version, without copying them."""
+        ...
+
+    def latest(self, collection: str) -> Manifest | None:
+        """The newest version."""
+        ...
+
+    def manifests(self, collection: str) -> list[Manifest]:
+        """All versions, oldest first."""
+        ...
+
+    def find(self, collection: str, data_version: str) -> Manifest | None:
+        """The newest version with this content."""
+        ...
+
+    def path(self, manifest: Manifest) -> Path:
+        """The version's folder.
+
+        Raises:
+            StoreError: Files are missing, were added, or have another size.
+        """
+        ...
+
+    def verify(self, manifest: Manifest) -> None:
+        """Read every byte of a version.
+
+        Raises:
+            StoreError: A file is missing, was added or was changed.
+        """
+        ...
+
+    def create(self, key: str, body: bytes) -> None:
+        """Create a key, durably, with its whole content.
+
+        Raises:
+            AlreadyExistsError: The key is taken.
+        """
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Content of a key.
+
+        Raises:
+            StoreError: There is no such key.
+        """
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """All keys below a prefix, in order."""
+        ...
+
+    def collect_garbage(self, older_than: timedelta) -> list[str]:
+        """Remove what killed writers left: never what is visible or younger than that.
+
+        Returns:
+            What was removed, relative to the store's root.
+        """
+        ...
+
+
+def open_store(uri: str | Path) -> Store:
+    """The store at a path or ``file://`` address; a folder is created when it is first written.
+
+    Raises:
+        EnvironmentProblemError: This version knows no store of that kind.
+    """
+    text = str(uri)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    elif "://" in text:
+        raise EnvironmentProblemError(
+            "this version knows no store of that kind",
+            where="MLOPS_STORE_URI",
+            found=f"{text.partition('://')[0]}://…",
+            expected="a path or a file:// address",
+            fix="set MLOPS_STORE_URI to a folder",
+        )
+    from resources.local_store import LocalStore
+
+    return LocalStore(Path(text))
