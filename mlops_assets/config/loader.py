@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.config.discovery import discover
+from mlops_assets.config.discovery import discover, find_config_files
 from mlops_assets.config.environment import resolve
-from mlops_assets.config.files import CONFIG_FILE, find_file_problems, find_folder_problem
+from mlops_assets.config.files import CONFIG_FILE, PROJECTS, find_file_problems, find_folder_problem
 from mlops_assets.config.problems import (
     ConfigProblems,
     FieldProblem,
@@ -27,7 +27,7 @@ from mlops_assets.config.validation import validate
 from mlops_assets.config.yaml_reader import Document, Refusal, read_yaml
 from mlops_assets.keys import ProjectId
 
-__all__ = ["Loaded", "discover", "load_file", "load_project", "load_text"]
+__all__ = ["Loaded", "discover", "load_file", "load_project", "load_redactor", "load_text"]
 
 _ATTRIBUTES = "attributes"
 _TOP = ("type", _ATTRIBUTES)
@@ -115,6 +115,18 @@ def load_project(directory: Path, root: Path, environ: Mapping[str, str] | None 
         raise ConfigProblems(loaded.problems)
     project = ProjectId(directory.parent.name, directory.name)
     return Project(id=project, spec=loaded.spec, directory=directory, written=loaded.written)
+
+
+def load_redactor(root: Path, environ: Mapping[str, str]) -> Redactor:
+    """A redactor for everything that any project refers to, valid or not.
+
+    Args:
+        root: Project root.
+        environ: Where ``{{ env.NAME }}`` is looked up.
+    """
+    files = find_config_files(root / PROJECTS)
+    texts = [file.read_text("utf-8", errors="replace") for file in files]
+    return Redactor.of_written(texts, environ)
 
 
 def load_file(file: Path, root: Path, environ: Mapping[str, str]) -> Loaded:
