@@ -132,7 +132,9 @@ def _encode_ranges(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str
     inner = np.quantile(numbers[known], np.linspace(0, 1, NUMBER_BINS + 1)[1:-1], method="higher")
     edges = np.unique(inner)
     codes = np.where(known, np.searchsorted(edges, numbers, side="right"), -1).astype(np.int64)
-    texts = [f"{edge:.6g}" for edge in edges]
+    texts = [f"{edge:.4g}" for edge in edges]
+    if len(set(texts)) < len(texts):
+        texts = [f"{edge:.12g}" for edge in edges]
     middle = [f"{low} to < {high}" for low, high in pairwise(texts)]
     return codes, [f"< {texts[0]}", *middle, f"≥ {texts[-1]}"], "range"
 
