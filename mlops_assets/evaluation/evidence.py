@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
-from mlops_assets.evaluation.overlap import entity_split_problem
+from mlops_assets.evaluation.overlap import entity_split_problem, says_until
 
 if TYPE_CHECKING:
     from mlops_assets.training.bundle import Bundle
@@ -111,6 +111,8 @@ def champion_problem_of(project: Project, test: pa.Table, champion: Bundle) -> s
     missing = [i.name for i in champion.schema.inputs if i.name not in test.column_names]
     if missing:
         return f"it needs columns that the features no longer have: {', '.join(missing[:10])}"
+    if project.spec.evaluation.split.by == "time" and not says_until(champion):
+        return "it does not say until when it was trained, so it may have seen test rows"
     if project.spec.evaluation.split.by == "entity":
         trained = entity_split_problem(project, champion)
         return f"it {trained}, so test rows may be among its training rows" if trained else None

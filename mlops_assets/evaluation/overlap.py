@@ -32,7 +32,8 @@ def refuse_overlap(
     """Check that neither model has seen a test row.
 
     With ``by: time`` every test row must be newer than the newest row that a model was fitted or
-    early-stopped on. With ``by: entity`` no entity may be on both sides. In both cases no row and
+    early-stopped on; a live model that does not say is left to the comparison, which refuses it.
+    With ``by: entity`` no entity may be on both sides. In both cases no row and
     no pair of entity and time may be on both sides.
 
     Raises:
@@ -54,7 +55,7 @@ def refuse_overlap(
         return
     oldest = oldest_time(table[project.spec.features.time].take(pa.array(split.test)), where)
     _refuse_newer_training(bundle, "the model", oldest, where, "materialize `model` again")
-    if champion is not None and champion.id != bundle.id:
+    if champion is not None and champion.id != bundle.id and says_until(champion):
         _refuse_newer_training(
             champion,
             "the live model",
@@ -152,13 +153,17 @@ def _shared_keys(keys: pa.Table, seen: np.ndarray[Any, Any], test: np.ndarray[An
     return int(pc.sum(differs).as_py() or 0)
 
 
+def says_until(bundle: Bundle) -> bool:
+    """Whether a bundle says how new its newest training row was; by entity it need not."""
+    return bundle.split.get("train_until") is not None
+
+
 def _refuse_newer_training(
     bundle: Bundle, who: str, oldest: datetime, where: str, fix: str
 ) -> None:
-    told = bundle.split.get("train_until")
-    if told is None:
+    if not says_until(bundle):
         raise EvaluationError(f"{who} does not say until when it was trained", where=where, fix=fix)
-    until = as_utc(datetime.fromisoformat(told))
+    until = as_utc(datetime.fromisoformat(bundle.split["train_until"]))
     if oldest <= until:
         raise EvaluationError(
             f"{who} was trained on rows as new as the test rows",

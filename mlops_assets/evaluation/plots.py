@@ -16,7 +16,7 @@ from mlops_assets.evaluation.result import EvaluationResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mlops_assets.training.trainer import EpochResult
+    from mlops_assets.training.result import EpochResult
 
 MAX_ANNOTATED_CLASSES = 12
 _COLOURS = {"challenger": CHALLENGER, "champion": CHAMPION}
