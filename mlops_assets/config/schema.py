@@ -133,6 +133,14 @@ def _mapping(node: Any) -> Node:
     return node if isinstance(node, dict) else {}
 
 
+def takes_booleans(node: Node) -> bool:
+    """Whether a boolean may stand here."""
+    return any(
+        member.get("type", "boolean") == "boolean" and "const" not in member
+        for member in map(follow, _alternatives(node))
+    )
+
+
 def properties(node: Node) -> dict[str, Node]:
     """Keys that a mapping may have, with their schemas."""
     found: dict[str, Node] = follow(node).get("properties", {})
@@ -191,7 +199,11 @@ def _bounds(node: Node, suffix: str, unit: str) -> str:
     if low is not None and high is not None:
         return f" of {low} to {high} {unit}"
     bound = f"at least {low}" if low is not None else f"at most {high}"
-    return f" of {bound} {unit if (low or high) != 1 else unit.replace('ies', 'y')}"
+    return f" of {bound} {unit if (low or high) != 1 else _singular(unit)}"
+
+
+def _singular(unit: str) -> str:
+    return unit.removesuffix("ies") + "y" if unit.endswith("ies") else unit.removesuffix("s")
 
 
 def _range(node: Node) -> str:

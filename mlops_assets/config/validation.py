@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,13 +38,34 @@ def validate(attributes: Any, written: Any) -> tuple[ProjectSpec | None, list[Fi
         The spec and the problems. When there are problems, the spec is one of the parts that are
         right, for further rules only, or None when the essential parts are not.
     """
+    problems = list(_booleans_for_numbers(attributes))
     try:
-        return ProjectSpec.model_validate(attributes), []
+        spec = ProjectSpec.model_validate(attributes)
+        if not problems:
+            return spec, []
     except ValidationError as error:
-        problems = translate(error, written)
+        taken = {problem.location for problem in problems}
+        problems += [p for p in translate(error, written) if p.location not in taken]
     rest, more = _validate_rest(attributes, problems)
     known = {problem.location for problem in problems}
     return rest, [*problems, *(problem for problem in more if problem.location not in known)]
+
+
+def _booleans_for_numbers(
+    data: Any, node: schema.Node | None = None, location: Location = ()
+) -> Iterator[FieldProblem]:
+    """Python, and so pydantic, counts ``true`` as 1; a reader of YAML does not."""
+    node = schema.project_schema() if node is None else node
+    if isinstance(data, bool):
+        if node and not schema.takes_booleans(node):
+            yield FieldProblem(location, show(data), schema.describe(node))
+    elif isinstance(data, dict):
+        node = schema.tags(node).get(str(data.get("type")), node)
+        for key, value in data.items():
+            yield from _booleans_for_numbers(value, schema.child(node, key), (*location, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _booleans_for_numbers(value, schema.child(node, index), (*location, index))
 
 
 def translate(error: ValidationError, written: Any) -> list[FieldProblem]:

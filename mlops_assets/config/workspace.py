@@ -26,10 +26,10 @@ def teams_in_workspace(root: Path) -> list[str] | None:
     if not file.is_file():
         return None
     document = read_yaml(file.read_bytes())
-    entries = document.data.get("load_from") if isinstance(document.data, dict) else None
-    if not document.complete or not isinstance(entries, list):
+    if not document.complete or not isinstance(document.data, dict):
         return None
-    return list(_teams(entries))
+    entries = document.data.get("load_from") or []
+    return list(_teams(entries)) if isinstance(entries, list) else None
 
 
 def _teams(entries: list[Any]) -> Iterator[str]:

@@ -111,6 +111,15 @@ BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
         "not a source",
         "flights",
     ),
+    ("binary\n", "binary\n  training: {epochs: true}\n", 5, "training.epochs", "found true", None),
+    (
+        "binary\n",
+        "binary\n  training: {batch_size: false}\n",
+        5,
+        "training.batch_size",
+        "found false, expected a whole number ≥ 1 or auto",
+        None,
+    ),
     ("type: mlops_assets.MLProject", "type: MLProject", 1, "type", "'MLProject'", None),
 ]
 
