@@ -14,10 +14,13 @@ MASK = "***"
 MIN_LENGTH = 3
 """Shorter values (``1``, ``eu``) are in every text by chance and protect nothing."""
 
-_USERINFO = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]*://)[^/\s\"'<>]*@")
+_REFERENCE = r"\{\{ env\.\w+ \}\}"
+_USERINFO = re.compile(
+    rf"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]*://)(?:{_REFERENCE}|[^/\s\"'<>])*@"
+)
 _QUERY_SECRET = re.compile(
     r"(?i)([?&;](?:sig|[a-z0-9_-]*(?:signature|token|credential|password|passwd|secret|api_?key"
-    r"|access_?key)[a-z0-9_-]*)=)[^&;\s\"'<>]+"
+    rf"|access_?key)[a-z0-9_-]*)=)(?:{_REFERENCE}|[^&;\s\"'<>])+"
 )
 
 

@@ -18,6 +18,12 @@ def test_values_are_replaced_by_their_reference() -> None:
     assert text == "GET {{ env.URL }}?x={{ env.TOKEN }} failed"
 
 
+def test_a_value_inside_credentials_goes_with_them() -> None:
+    redactor = Redactor({"USER": "kim", "KEY": "hunter2"})
+    assert redactor.redact("s3://kim:hunter2@bucket/x") == "s3://***@bucket/x"
+    assert redactor.redact("https://h/x?token=hunter2&b=1") == "https://h/x?token=***&b=1"
+
+
 @pytest.mark.parametrize("encode", [str, quote, repr, json.dumps, lambda text: quote(text, "")])
 def test_encoded_forms_are_replaced(encode: object) -> None:
     secret = "p@ss wörd/\"'\\+&"
