@@ -16,7 +16,7 @@ _POOL_SIZE = 2**22
 
 def embedding_width(cardinality: int, widest: int) -> int:
     """Width that grows slowly with the number of categories (the rule of thumb of fastai)."""
-    return min(widest, math.ceil(1.6 * float(cardinality) ** 0.56))
+    return min(widest, math.ceil(1.6 * math.pow(cardinality, 0.56)))
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,101 @@
+"""From a published feature table to a published model bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_assets.config.project import Project
+from mlops_assets.training.bundle import Bundle, open_bundle, training_key, write_bundle
+from mlops_assets.training.result import EpochResult, TrainingResult
+from mlops_assets.training.split import split_rows
+from mlops_assets.training.table import load_table
+from mlops_assets.training.trainer import train
+from resources.store import Draft
+
+if TYPE_CHECKING:
+    from resources.store import Manifest, Store
+
+
+@dataclass(frozen=True)
+class TrainedBundle:
+    """A published bundle.
+
+    Attributes:
+        manifest: Its manifest in the store.
+        bundle: The verified bundle.
+        reused: The bundle of this training was there already.
+        result: The training, unless reused.
+    """
+
+    manifest: Manifest
+    bundle: Bundle
+    reused: bool
+    result: TrainingResult | None
+
+
+def train_bundle(
+    project: Project,
+    *,
+    store: Store,
+    features: Manifest,
+    checkpoints_root: Path,
+    code_version: str,
+    on_epoch: Callable[[EpochResult], None] | None = None,
+    force: bool = False,
+) -> TrainedBundle:
+    """Train on a feature table and publish the bundle, or find the one that is there.
+
+    Args:
+        project: The project.
+        store: Where features and bundles lie.
+        features: The feature table.
+        checkpoints_root: Folder for the checkpoints of all trainings; those of this one are taken
+            up if it was killed, and removed when its bundle is published.
+        code_version: Version of the code that decides the result.
+        on_epoch: Called after each epoch.
+        force: Train even if the bundle is there.
+
+    Raises:
+        EmptyDataError: There are no rows to train, validate or test on.
+        TrainingError: Training cannot go on.
+        ParityError: Torch and ONNX Runtime disagree.
+        StoreError: The features cannot be read, or the bundle cannot be written.
+    """
+    key = training_key(project, features.data_version, code_version)
+    collection = project.id.bundles_collection
+    known = [item for item in store.manifests(collection) if item.inputs_digest == key]
+    if known and not force:
+        return TrainedBundle(known[-1], open_bundle(store.path(known[-1])), True, None)
+    checkpoints = checkpoints_root / project.id.team / project.id.name / key[7:39]
+    table = load_table(store.path(features))
+    split = split_rows(table, project.spec)
+    result = train(table, split, project, checkpoints=checkpoints, on_epoch=on_epoch)
+    with store.staging(collection) as staged:
+        info = write_bundle(
+            staged,
+            project,
+            result,
+            table,
+            split,
+            features_version=features.data_version,
+            code_version=code_version,
+        )
+        draft = Draft(
+            data_version=info.id,
+            inputs_digest=key,
+            rows=len(split.train),
+            metadata={
+                "features_version": features.data_version,
+                "features_sequence": features.sequence,
+                "code_version": code_version,
+                "split": split.describe(),
+            },
+        )
+        manifest = store.publish(collection, staged, draft)
+    from mlops_assets.training.checkpoint import remove_checkpoints
+
+    remove_checkpoints(checkpoints)
+    return TrainedBundle(manifest, open_bundle(store.path(manifest)), False, result)
