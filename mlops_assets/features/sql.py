@@ -1,0 +1,109 @@
+"""The ``sql`` feature engine: one query over the project's sources, run by Spark natively."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_assets.config.problems import nearest
+from mlops_assets.config.project import ProjectSpec
+from mlops_assets.errors import ConfigError, MlopsError
+from mlops_assets.features.columns import cast_columns
+from mlops_assets.tables.spark_errors import summary, translated
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_UNKNOWN_TABLE = re.compile(r"TABLE_OR_VIEW_NOT_FOUND\] The table or view `?([^`\s]+)`?")
+_PLACE = re.compile(r"(?:== SQL.*?line |line )(\d+)")
+
+
+def build_features(
+    spark: SparkSession,
+    spec: ProjectSpec,
+    query: str,
+    inputs: Mapping[str, Path | DataFrame],
+    *,
+    where: str = "features",
+) -> DataFrame:
+    """Run a project's query and give its columns their stored types.
+
+    Args:
+        spark: The session.
+        spec: The project's spec.
+        query: Text of the query.
+        inputs: Raw data by source name: the folder of a version, or a data frame.
+        where: The query, for messages.
+
+    Returns:
+        One row for each entity and time, computed when it is used.
+
+    Raises:
+        ConfigError: The query is not one SELECT, or names what does not exist.
+        SchemaError: Its columns do not fit the declared ones.
+    """
+    with _views(spark, inputs), query_errors(spec, where):
+        result = spark.sql(as_subquery(query, where))
+    return cast_columns(result, spec, where)
+
+
+def as_subquery(query: str, where: str) -> str:
+    """The query as a subquery, where nothing but one query can stand: no command, no second one.
+
+    Raises:
+        ConfigError: The text holds no query.
+    """
+    text = query.strip().removesuffix(";").rstrip()
+    if not text:
+        raise ConfigError("the query is empty", where=where, expected="one SELECT")
+    return "\n".join(("SELECT * FROM (", text, ")"))
+
+
+@contextmanager
+def query_errors(spec: ProjectSpec, where: str) -> Iterator[None]:
+    """Turn what Spark says about the query, or about data that it fails on, into a ConfigError."""
+    has_pii = bool(spec.features.pii) or any(source.pii for source in spec.sources.values())
+
+    def to_error(text: str) -> MlopsError:
+        unknown = _UNKNOWN_TABLE.search(text)
+        if unknown:
+            near = nearest(unknown[1], spec.sources)
+            return ConfigError(
+                "the query reads a table that is not a source",
+                where=_where(text, where),
+                found=unknown[1],
+                expected=f"one of {', '.join(spec.sources)}",
+                fix=f"did you mean {near}?" if near else "add it under `sources:`",
+            )
+        return ConfigError(
+            "the query failed",
+            where=_where(text, where),
+            found=summary(text, hide_values=has_pii),
+            expected="one SELECT (WITH is allowed) that runs on the raw data",
+            fix="correct the query; nothing was published",
+        )
+
+    with translated(to_error):
+        yield
+
+
+@contextmanager
+def _views(spark: SparkSession, inputs: Mapping[str, Path | DataFrame]) -> Iterator[None]:
+    """The sources as views, for as long as the query is analysed."""
+    try:
+        for name, data in inputs.items():
+            table = spark.read.parquet(str(data)) if isinstance(data, Path) else data
+            table.createOrReplaceTempView(name)
+        yield
+    finally:
+        for name in inputs:
+            spark.catalog.dropTempView(name)
+
+
+def _where(text: str, where: str) -> str:
+    """The file and, where Spark tells it, the line: one less, for the line put before it."""
+    match = _PLACE.search(text)
+    return f"{where}:{max(int(match[1]) - 1, 1)}" if match else where

@@ -1,0 +1,69 @@
+"""What every source is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlops_assets.keys import ProjectId
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """Whose source it is.
+
+    Attributes:
+        project: The project.
+        project_directory: Its folder; relative paths start there.
+        workspace: A private folder that lives until the data were read.
+        name: The source's name in the project, for messages.
+    """
+
+    project: ProjectId
+    project_directory: Path
+    workspace: Path
+    name: str = "source"
+
+    @property
+    def where(self) -> str:
+        """The source, for messages."""
+        return f"{self.project} {self.name}"
+
+
+class Source(Protocol):
+    """A kind of source; the spec's class is the one that its ``type:`` names."""
+
+    def digest(self, spec: Any, context: SourceContext) -> str:
+        """Identity of the bytes that are there now and of how they would be read.
+
+        Cheap: a sensor asks for it every minute. Nothing is written.
+
+        Returns:
+            ``sha256:<hex>``.
+
+        Raises:
+            SourceError: The source is away.
+        """
+        ...
+
+    def inspect(self, spec: Any, context: SourceContext) -> None:
+        """Find what is wrong without Spark, which takes long to start: footers and headers.
+
+        Raises:
+            SourceError: The source is away or corrupt; the file is named.
+            SchemaError: Its files do not fit together.
+        """
+        ...
+
+    def read(self, spark: SparkSession, spec: Any, context: SourceContext) -> DataFrame:
+        """The data, read when they are used.
+
+        Raises:
+            SourceError: The source is away or corrupt; the file is named.
+            SchemaError: Its files do not fit together, or declared columns are missing.
+        """
+        ...

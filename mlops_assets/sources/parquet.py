@@ -1,0 +1,97 @@
+"""Parquet files: every footer is looked at before Spark starts to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_assets.errors import SchemaError, SourceError
+from mlops_assets.sources.paths import FileSet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+_READERS = 8
+
+
+def read_parquet(spark: SparkSession, found: FileSet, where: str) -> DataFrame:
+    """Read Parquet files as one table.
+
+    Raises:
+        SourceError: A file is corrupt or cut short.
+        SchemaError: The files' columns do not fit together.
+    """
+    schemas = read_schemas(found, where)
+    is_grown = find_growth(found, schemas, where)
+    reader = spark.read.option("mergeSchema", str(is_grown).lower())
+    reader = reader.option("basePath", escaped(found.base))
+    return reader.parquet(*(escaped(file) for file in found.files))
+
+
+def read_schemas(found: FileSet, where: str) -> list[pa.Schema]:
+    """Schemas of all files, from their footers.
+
+    Raises:
+        SourceError: A footer is missing or damaged: the file is not Parquet or was cut short.
+    """
+
+    def read(file: Path) -> pa.Schema:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_schema(file, memory_map=False)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(
+                "a Parquet file is corrupt or was cut short",
+                where=where,
+                found=f"{found.name(file)} ({file.stat().st_size:,} bytes): {error}",
+                expected="a whole Parquet file",
+                fix="write the file again, or take it away; nothing was published",
+            ) from error
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(read, found.files))
+
+
+def find_growth(found: FileSet, schemas: Sequence[pa.Schema], where: str) -> bool:
+    """Whether later files have more columns than earlier ones.
+
+    Files are taken in the order of their names. A column may begin in a later file; from there
+    on, every file must have it, with the same type: otherwise a renamed column would silently be
+    read as missing values.
+
+    Raises:
+        SchemaError: A later file lacks a column or has another type.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    for file, schema in zip(found.files, schemas, strict=True):
+        name = found.name(file)
+        here = {field.name: str(field.type) for field in schema}
+        gone = [column for column in known if column not in here]
+        retyped = [c for c, kind in here.items() if c in known and known[c][0] != kind]
+        if gone or retyped:
+            lines = [f"- {column} {known[column][0]} (in {known[column][1]})" for column in gone]
+            lines += [f"~ {c} {known[c][0]} (in {known[c][1]}) → {here[c]}" for c in retyped]
+            lines += [f"+ {column} {kind}" for column, kind in here.items() if column not in known]
+            raise _misfit([name, *lines], where)
+        known |= {column: (kind, name) for column, kind in here.items() if column not in known}
+    return bool(schemas) and len(schemas[0].names) < len(known)
+
+
+def escaped(path: Path) -> str:
+    """A path that Spark does not take for a glob."""
+    return "".join(f"\\{c}" if c in "\\*?[]{}" else c for c in str(path))
+
+
+def _misfit(difference: list[str], where: str) -> SchemaError:
+    return SchemaError(
+        "the files' columns do not fit together",
+        where=where,
+        found="\n    ".join(difference),
+        expected="the columns of the files before it, with the same types; new columns may follow",
+        fix="write the file again with the same columns, or keep the kinds apart as two sources",
+    )

@@ -1,0 +1,1 @@
+"""Tables between source and model: their contract, profile and publication."""

@@ -1,0 +1,142 @@
+"""Write, audit, publish: a table becomes visible only after it was checked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.errors import EmptyDataError, StoreError
+from mlops_assets.tables.profile import TableProfile, profile
+from resources.store import Draft, Manifest, Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+PROFILE = "profile"
+"""Where a manifest's metadata keep the profile."""
+
+MAX_ROWS_PER_FILE = 5_000_000
+
+Check = Callable[["DataFrame", TableProfile], Mapping[str, Any] | None]
+"""Judges staged data; raises QualityError to refuse their publication, else returns metadata."""
+
+
+@dataclass(frozen=True)
+class TableTarget:
+    """Where a table is published, and under which identity.
+
+    Attributes:
+        store: The store.
+        collection: The collection in it.
+        inputs_digest: Identity of what the table is made from.
+        pii: Columns with personal data.
+        metadata: What the manifest says besides the profile.
+    """
+
+    store: Store
+    collection: str
+    inputs_digest: str
+    pii: tuple[str, ...]
+    metadata: Mapping[str, Any]
+
+
+def stage_table(df: DataFrame, folder: Path) -> DataFrame:
+    """Write a table as Parquet into a folder, and open what was written."""
+    df.write.mode("append").option("maxRecordsPerFile", MAX_ROWS_PER_FILE).parquet(str(folder))
+    _tidy(folder)
+    return df.sparkSession.read.parquet(str(folder))
+
+
+def publish_table(
+    staged: DataFrame, folder: Path, target: TableTarget, *, check: Check
+) -> tuple[Manifest, TableProfile]:
+    """Profile and check a staged table, then publish it.
+
+    Content that was published before is not stored again: a new manifest points at it, and only
+    if there is something new to remember.
+
+    Args:
+        staged: What :func:`stage_table` returned.
+        folder: Where it lies.
+        target: Where it goes.
+        check: The judge.
+
+    Raises:
+        EmptyDataError: There are no rows.
+        QualityError: The check refuses the data; nothing is published.
+    """
+    found = profile(staged, pii=target.pii)
+    if found.rows == 0:
+        raise EmptyDataError(
+            "there are no rows",
+            where=target.collection,
+            expected="at least one row",
+            fix="look at the source and at the query's conditions; the version before stays",
+        )
+    verdict = check(staged, found) or {}
+    metadata = {**target.metadata, PROFILE: found.to_dict(), **verdict}
+    manifest = _publish(folder, target, found, metadata)
+    return manifest, found
+
+
+def reusable(store: Store, collection: str, inputs_digest: str) -> Manifest | None:
+    """The newest version, if it was made from the same inputs and its files are whole."""
+    latest = store.latest(collection)
+    if latest is None or latest.inputs_digest != inputs_digest or not _is_whole(store, latest):
+        return None
+    return latest
+
+
+def stored_profile(manifest: Manifest) -> TableProfile:
+    """The profile under which a version was published."""
+    return TableProfile.from_dict(manifest.metadata[PROFILE])
+
+
+def seconds_since(started: float) -> float:
+    """Seconds since a reading of ``time.perf_counter``."""
+    return round(time.perf_counter() - started, 3)
+
+
+def _publish(
+    folder: Path, target: TableTarget, found: TableProfile, metadata: dict[str, Any]
+) -> Manifest:
+    store = target.store
+    latest = store.latest(target.collection)
+    same = store.find(target.collection, found.data_version)
+    if same is None or not _is_whole(store, same):
+        draft = Draft(
+            data_version=found.data_version,
+            inputs_digest=target.inputs_digest,
+            rows=found.rows,
+            columns=found.columns,
+            metadata=metadata,
+        )
+        return store.publish(target.collection, folder, draft)
+    is_known = same.inputs_digest == target.inputs_digest and same.metadata == metadata
+    if is_known and latest is not None and latest.sequence == same.sequence:
+        return same
+    return store.republish(same, inputs_digest=target.inputs_digest, metadata=metadata)
+
+
+def _is_whole(store: Store, manifest: Manifest) -> bool:
+    """Whether a version's files are there; a damaged version is made again, not trusted."""
+    try:
+        store.path(manifest)
+    except StoreError:
+        return False
+    return True
+
+
+def _tidy(folder: Path) -> None:
+    """Keep the data files only, under short names in Spark's order."""
+    parts = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".parquet" and not path.name.startswith((".", "_")):
+            parts.append(path)
+        elif path.is_file():
+            path.unlink()
+    for number, path in enumerate(parts):
+        path.rename(folder / f"part-{number:05d}.parquet")
