@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.project import Project
 from mlops_assets.errors import DeploymentError
 from mlops_assets.keys import ACCEPTED_VERDICTS
-from mlops_assets.serving.deploy import DeploymentResult, deploy
+from mlops_assets.serving.deploy import deploy
+from mlops_assets.serving.result import DeploymentResult
 from mlops_assets.training.bundle import open_bundle
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def deploy_accepted(
     manifest = store.find(project.id.bundles_collection, bundle_id)
     if manifest is None:
         raise DeploymentError(
-            "the evaluated bundle is gone", where=str(project.id), found=bundle_id,
+            "the evaluated bundle is gone",
+            where=str(project.id),
+            found=bundle_id,
             fix="materialize `model` and `evaluation` again",
         )
     return deploy(

@@ -1,0 +1,107 @@
+"""Make one model on Triton match the deployment ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_assets.config.project import Project
+from mlops_assets.errors import BundleError, DeploymentError, StoreError
+from mlops_assets.serving.target import Target, model_config
+from mlops_assets.training.bundle import Bundle, open_bundle
+from resources.ledger import LedgerState
+from resources.triton.repository import file_digest
+
+if TYPE_CHECKING:
+    from resources.store import Store
+    from resources.triton.client import TritonClient
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What should serve.
+
+    Attributes:
+        champion: Bundle of the live version.
+        bundles: Bundle of every version to serve, the champion's first.
+    """
+
+    champion: Bundle
+    bundles: dict[int, Bundle]
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Versions to serve, newest first; clients that name none get the first."""
+        return tuple(sorted(self.bundles, reverse=True))
+
+
+def stored_bundle(project: Project, store: Store, bundle_id: str) -> Bundle:
+    """A bundle by its content.
+
+    Raises:
+        StoreError: It is not in the store.
+        BundleError: It was changed.
+    """
+    manifest = store.find(project.id.bundles_collection, bundle_id)
+    if manifest is None:
+        raise StoreError(
+            "a bundle that the ledger names is not in the store",
+            where=project.id.bundles_collection,
+            expected=bundle_id,
+            fix="restore the store from its backup, or roll back to another version",
+        )
+    return open_bundle(store.path(manifest))
+
+
+def make_plan(project: Project, store: Store, state: LedgerState) -> Plan | None:
+    """The versions that the ledger wants served; None when nothing is live.
+
+    An earlier version stays loaded only if it takes the champion's inputs, because a model's
+    versions share one configuration, and only if its bundle is still good.
+    """
+    if state.champion is None:
+        return None
+    champion = stored_bundle(project, store, state.champion.bundle_id)
+    bundles = {state.champion.version: champion}
+    for version in state.serving[1:]:
+        try:
+            bundle = stored_bundle(project, store, state.bundles[version])
+        except (StoreError, BundleError):
+            continue
+        if bundle.schema == champion.schema:
+            bundles[version] = bundle
+    return Plan(champion, bundles)
+
+
+def apply_plan(project: Project, plan: Plan, target: Target, client: TritonClient) -> list[str]:
+    """Publish what is missing, write the configuration, load, and say what was done.
+
+    Raises:
+        DeploymentError: The server refused it.
+        ServerUnavailableError: The server does not answer.
+    """
+    model = project.id.triton_model
+    done = []
+    for version, bundle in plan.bundles.items():
+        if target.repository.digest(model, version) != file_digest(bundle.onnx_path):
+            target.repository.publish(model, version, bundle.onnx_path)
+            done.append(f"version {version} written")
+    config = model_config(project, plan.champion.schema, plan.versions)
+    changed = target.repository.write_config(config)
+    if changed or done or client.ready_versions(model) != set(plan.versions):
+        client.load(model, plan.versions)
+        done.append(f"versions {', '.join(map(str, plan.versions))} loaded")
+    return done
+
+
+def revive(
+    project: Project, plan: Plan, client: TritonClient, problem: DeploymentError
+) -> list[str]:
+    """Unload and load a model whose backend died: nothing else brings it back.
+
+    Raises:
+        DeploymentError: It still does not answer.
+    """
+    client.unload(project.id.triton_model)
+    client.load(project.id.triton_model, plan.versions)
+    return [f"restarted, because it answered: {problem.found or problem.problem}"]

@@ -1,0 +1,1 @@
+"""NVIDIA Triton: the embedded server, its model repository and a client for any Triton."""
