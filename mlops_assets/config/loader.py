@@ -82,10 +82,8 @@ class Loaded:
     def _add_one(self, location: Location, problem: FieldProblem) -> None:
         place = self.document.place(location, key=True)
         line, column = place or (None, None)
-        found, expected = (
-            self.redactor.redact(problem.found),
-            self.redactor.redact(problem.expected),
-        )
+        redact = self.redactor.redact
+        found, expected = redact(problem.found), redact(problem.expected)
         path = format_path(_within_attributes(location))
         hint, severity = problem.suggestion, problem.severity
         located = Problem(self.file, line, column, path, found, expected, hint, severity)

@@ -231,7 +231,9 @@ def test_template_expressions_other_than_env_are_refused(value: str) -> None:
 
 def test_template_expressions_in_keys_are_refused() -> None:
     text = DEFS.replace("task: binary", 'task: binary\n  tags: {"{{ env.A }}": x}')
-    assert {problem.line for problem in _problems(text, A="1")} == {5}
+    problems = _problems(text, A="1")
+    assert {problem.line for problem in problems} == {5}
+    assert "a key without a template expression" in {problem.expected for problem in problems}
 
 
 def test_environment_references_are_resolved_in_the_spec_and_kept_as_written() -> None:
@@ -269,6 +271,11 @@ def test_values_from_the_environment_are_in_no_message(old: str, new: str) -> No
     error = ConfigProblems(problems)
     for text in [str(error), repr(problems), str(error.__dict__)]:
         assert "hunter2" not in text
+
+
+def test_what_was_found_is_shown_as_written() -> None:
+    problem = _only(DEFS.replace("task: binary", 'task: "{{ env.SHORT }}"'), SHORT="x")
+    assert problem.found == "'{{ env.SHORT }}'"
 
 
 def test_the_error_counts_and_keeps_all_problems() -> None:
@@ -343,12 +350,12 @@ def test_links_to_other_folders_are_refused(
 @pytest.mark.parametrize(
     ("query", "text"),
     [
-        ("/etc/features.sql", "inside the project's folder"),
-        ("../../shop/spend/features.sql", "inside the project's folder"),
-        ("a/../../x.sql", "inside the project's folder"),
-        ("C:/features.sql", "inside the project's folder"),
-        ("..\\\\x.sql", "inside the project's folder"),
-        ("pkg.module:query", "inside the project's folder"),
+        ("/etc/features.sql", "expected: a .sql file inside"),
+        ("../../shop/spend/features.sql", "expected: a .sql file inside"),
+        ("a/../../x.sql", "expected: a .sql file inside"),
+        ("C:/features.sql", "expected: a .sql file inside"),
+        ("..\\\\x.sql", "expected: a .sql file inside"),
+        ("pkg.module:query", "expected: a .sql file inside"),
         ("features.txt", "a .sql file"),
         ("feature.sql", "did you mean features.sql?"),
         ("link.sql", "a link out of the project's folder"),
@@ -383,7 +390,14 @@ def test_a_link_inside_the_folder_is_accepted(
 
 
 @pytest.mark.parametrize(
-    "uri", ["../../shop/spend/data", "{root}/project_configs/shop/*", "linked/*.csv", "../x/../y"]
+    "uri",
+    [
+        "../../shop/spend/data",
+        "{root}/project_configs/shop/*",
+        "linked/*.csv",
+        "../x/../y",
+        "../../../lake",
+    ],
 )
 def test_data_of_other_projects_are_refused(
     write_project: Callable[..., Path], tmp_path: Path, uri: str
