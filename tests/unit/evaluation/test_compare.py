@@ -63,6 +63,13 @@ def test_an_undefined_resample_is_nan_exactly_where_the_metric_is_undefined(
         assert np.isnan(value) if expected is None else value == pytest.approx(expected)
 
 
+def test_macro_f1_leaves_out_classes_that_a_resample_lacks() -> None:
+    y = np.array([0, 1, 2, 2])
+    found = statistic("multiclass", "macro_f1", y, np.eye(4)[[0, 1, 2, 0]], 0.5)
+    # Only right rows of class 0; all rows: F1 of 2/3, 1 and 2/3, and none of class 3.
+    assert found(np.array([[4.0, 0, 0, 0], [1, 1, 1, 1]])) == pytest.approx([1, 7 / 9])
+
+
 def test_each_resample_draws_as_many_rows_as_there_are() -> None:
     blocks = list(resample_counts(50, 300, seed=1))
     counts = np.concatenate(blocks)
