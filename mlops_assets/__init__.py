@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from mlops_assets.component import MLProject
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["MLProject", "__version__"]
@@ -18,9 +16,7 @@ def __getattr__(name: str) -> Any:
         AttributeError: There is no such name.
     """
     if name == "MLProject":
-        from mlops_assets.component import MLProject
-
-        return MLProject
+        return importlib.import_module("mlops_assets.component").MLProject
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
