@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.cross_field import FEATURES
+from mlops_assets.config.expectation_catalogue import COLUMN_ARGUMENTS, columns_of
 from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of
 from mlops_assets.config.query_parser import QueryProblem, parse_query
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from mlops_assets.config.project import ProjectSpec
 
 _MAX_LISTED = 30
-_COLUMN_ARGUMENTS = ("column", "column_A", "column_B")
 
 
 @dataclass
@@ -84,12 +84,17 @@ def _needed_columns(spec: ProjectSpec) -> Iterator[tuple[Location, str]]:
         for index, column in enumerate(columns):
             yield (*location, index), column
     for index, expectation in enumerate(spec.checks.get(FEATURES, ())):
-        here: Location = ("checks", FEATURES, index)
-        for argument in _COLUMN_ARGUMENTS:
-            single = expectation.arguments.get(argument)
-            if isinstance(single, str):
-                yield (*here, argument), single
-        several = expectation.arguments.get("column_list")
-        if isinstance(several, list) and not expectation.type.startswith("expect_table_"):
-            for position, name in enumerate(several):
-                yield (*here, "column_list", position), str(name)
+        arguments = expectation.arguments
+        for column in sorted(columns_of(expectation.type, arguments)):
+            yield ("checks", FEATURES, index, *_argument_with(column, arguments)), column
+
+
+def _argument_with(column: str, arguments: dict[str, Any]) -> Location:
+    """Which argument of an expectation names a column (or a field of a struct column)."""
+    for argument in COLUMN_ARGUMENTS:
+        if str(arguments.get(argument)).partition(".")[0] == column:
+            return (argument,)
+    for position, name in enumerate(arguments.get("column_list") or ()):
+        if str(name).partition(".")[0] == column:
+            return ("column_list", position)
+    return ("row_condition",)

@@ -80,6 +80,17 @@ def test_files_and_catalogs_are_no_sources(table: str) -> None:
     assert "which is not a source" in problem.found
 
 
+def test_columns_of_row_conditions_and_structs_must_be_returned() -> None:
+    check = {"type": "expect_column_values_to_not_be_null", "column": "weather.temp"}
+    condition = {"row_condition": "gone > 1", "condition_parser": "spark"}
+    attributes = ATTRIBUTES | {"checks": {"features": [check | condition]}}
+    spec = ProjectSpec.model_validate(attributes)
+    sql = f"SELECT {COLUMNS}{{}} {JOIN}"
+    found = [problem.path for problem in check_query(sql.format(""), spec).in_config]
+    assert found == ["checks.features[0].row_condition", "checks.features[0].column"]
+    assert check_query(sql.format(", 1 AS gone, weather"), spec).in_config == []
+
+
 def test_names_in_with_are_no_sources() -> None:
     names = "a AS (SELECT * FROM flights), b AS (SELECT * FROM A)"
     assert _check(f"WITH {names} SELECT {COLUMNS} FROM b, weather") == QueryReport()
