@@ -20,6 +20,8 @@ from resources.processes import start_ticks
 from resources.store import Store
 
 Action = Literal["deploy", "promote", "quarantine", "abandon", "rollback", "retire"]
+LIVE_ACTIONS = frozenset({"promote", "rollback"})
+"""Actions that make their version the live one."""
 CLOSING = frozenset({"promote", "quarantine", "abandon"})
 LEASE = timedelta(minutes=15)
 """A deployment that was begun longer ago than this and never ended is taken for dead."""
@@ -182,7 +184,7 @@ def fold(entries: Sequence[Entry], keep_versions: int) -> LedgerState:
             pending = None
         if entry.action in {"quarantine", "abandon"}:
             refused.add(entry.version)
-        if entry.action in {"promote", "rollback"}:
+        if entry.action in LIVE_ACTIONS:
             champion = entry
             lived.add(entry.version)
         if entry.action == "retire":
@@ -226,4 +228,4 @@ def is_dead(pending: Entry, now: datetime, run_id: str | None = None) -> bool:
     writer = pending.evidence
     if writer.get("host") != socket.gethostname():
         return False
-    return start_ticks(int(writer["pid"])) != writer["start_ticks"]
+    return bool(start_ticks(int(writer["pid"])) != writer["start_ticks"])

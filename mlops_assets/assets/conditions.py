@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
-_AC = dg.AutomationCondition
+_AC: Any = dg.AutomationCondition
 
 
-def downstream_condition() -> dg.AutomationCondition[dg.AssetKey]:
+def downstream_condition() -> dg.AutomationCondition[Any]:
     """Materialize when something above holds new content, or when the YAML changed.
 
     Compared with ``eager()``: an upstream materialization that leaves the data version as it was
@@ -18,17 +20,21 @@ def downstream_condition() -> dg.AutomationCondition[dg.AssetKey]:
     trigger = (
         upstream_changed | _AC.code_version_changed() | _AC.newly_missing()
     ).since_last_handled()
-    return (
-        (trigger & ~_AC.any_deps_missing() & ~_AC.any_deps_in_progress() & ~_AC.in_progress())
-        & _AC.all_deps_blocking_checks_passed()
-    ).with_label("new content above, or changed configuration")
+    idle = ~_AC.any_deps_missing() & ~_AC.any_deps_in_progress() & ~_AC.in_progress()
+    condition = trigger & idle & _AC.all_deps_blocking_checks_passed()
+    labelled: dg.AutomationCondition[Any] = condition.with_label(
+        "new content above, or changed configuration"
+    )
+    return labelled
 
 
-def raw_condition() -> dg.AutomationCondition[dg.AssetKey]:
+def raw_condition() -> dg.AutomationCondition[Any]:
     """Ingest again when the source's part of the YAML changed.
 
     New data in an unchanged source are noticed by the new-data sensor.
     """
-    return (
+    condition = (
         _AC.code_version_changed().since_last_handled() & ~_AC.in_progress()
-    ).with_label("changed configuration")
+    )
+    labelled: dg.AutomationCondition[Any] = condition.with_label("changed configuration")
+    return labelled

@@ -1,7 +1,5 @@
 """The ``deployment`` asset: the model that passed, served and written into the ledger."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,14 +7,14 @@ import dagster as dg
 from mlops_assets.assets.conditions import downstream_condition
 from mlops_assets.assets.metadata import code, table
 from mlops_assets.assets.platform import PlatformResource
-from mlops_assets.assets.settings import asset_settings
+from mlops_assets.assets.settings import project_asset
 from mlops_assets.assets.upstream import require_latest
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.project import Project
 from mlops_assets.errors import ServerUnavailableError
 
 if TYPE_CHECKING:
-    from mlops_assets.serving.deploy import DeploymentResult
+    from mlops_assets.serving.result import DeploymentResult
 
 RETRIES = 2
 RETRY_SECONDS = 10
@@ -28,14 +26,15 @@ def build_deployment_asset(project: Project) -> dg.AssetsDefinition:
     A server that does not answer is tried again a bounded number of times; the champion goes on
     serving meanwhile.
     """
-    key = dg.AssetKey(project.id.deployment_key)
 
-    @dg.asset(
-        **asset_settings(project, key, kinds={"triton", "onnx"}),
-        deps=[dg.AssetKey(project.id.model_key), dg.AssetKey(project.id.evaluation_key)],
+    @project_asset(
+        project,
+        project.id.deployment_key,
+        kinds={"triton", "onnx"},
+        deps=[project.id.model_key, project.id.evaluation_key],
         description=f"`{project.id.triton_model}` on NVIDIA Triton: {project.spec.description}",
         code_version=code_version(project, "deployment"),
-        automation_condition=downstream_condition() if project.spec.automation.enabled else None,
+        condition=downstream_condition(),
     )
     def deployment(
         context: dg.AssetExecutionContext, platform: PlatformResource
@@ -63,7 +62,7 @@ def build_deployment_asset(project: Project) -> dg.AssetsDefinition:
     return deployment
 
 
-def _metadata(result: DeploymentResult) -> dict[str, Any]:
+def _metadata(result: "DeploymentResult") -> dict[str, Any]:
     return {
         "live_version": result.version,
         "version_before": result.champion_before or "none",

@@ -1,7 +1,6 @@
 """The ``evaluation`` asset: the challenger against gates and champion, and the verdict."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,7 +8,7 @@ import dagster as dg
 from mlops_assets.assets.conditions import downstream_condition
 from mlops_assets.assets.metadata import picture, table
 from mlops_assets.assets.platform import PlatformResource
-from mlops_assets.assets.settings import asset_settings
+from mlops_assets.assets.settings import project_asset
 from mlops_assets.assets.upstream import require_latest
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.project import Project
@@ -18,17 +17,21 @@ from mlops_assets.keys import ACCEPTED_VERDICTS, PROMOTION_CHECK
 if TYPE_CHECKING:
     from mlops_assets.evaluation.verdict import EvaluationResult
 
+
 def build_evaluation_asset(project: Project) -> dg.AssetsDefinition:
     """The asset that judges the newest bundle on the newest rows it has not seen."""
     key = dg.AssetKey(project.id.evaluation_key)
 
-    @dg.asset(
-        **asset_settings(project, key, kinds={"python", "onnx"}),
-        deps=[dg.AssetKey(project.id.features_key), dg.AssetKey(project.id.model_key)],
+    @project_asset(
+        project,
+        key.path,
+        kinds={"python", "onnx"},
+        deps=[project.id.features_key, project.id.model_key],
         description=f"Is the newest model good enough to go live? Decided by "
         f"`{project.spec.primary.metric}` on the newest rows.",
         code_version=code_version(project, "evaluation"),
-        check_specs=[
+        condition=downstream_condition(),
+        checks=[
             dg.AssetCheckSpec(
                 PROMOTION_CHECK,
                 asset=key,
@@ -36,11 +39,10 @@ def build_evaluation_asset(project: Project) -> dg.AssetsDefinition:
                 description="Gates kept, and not inferior to the live model on the same rows.",
             )
         ],
-        automation_condition=downstream_condition() if project.spec.automation.enabled else None,
     )
     def evaluation(
         context: dg.AssetExecutionContext, platform: PlatformResource
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         from mlops_assets.evaluation.run import evaluate_latest
 
         store = platform.store()
@@ -48,7 +50,7 @@ def build_evaluation_asset(project: Project) -> dg.AssetsDefinition:
         model = require_latest(store, project.id.bundles_collection, "model")
         manifest, result = evaluate_latest(project, store=store, features=features, model=model)
         context.log.info(f"{result.verdict}: {result.reason}")
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.data_version),
             metadata=_metadata(project, result),
             check_results=[_promotion(key, result)],
@@ -57,7 +59,7 @@ def build_evaluation_asset(project: Project) -> dg.AssetsDefinition:
     return evaluation
 
 
-def _promotion(key: dg.AssetKey, result: EvaluationResult) -> dg.AssetCheckResult:
+def _promotion(key: dg.AssetKey, result: "EvaluationResult") -> dg.AssetCheckResult:
     from mlops_assets.evaluation import tables
 
     return dg.AssetCheckResult(
@@ -75,7 +77,7 @@ def _promotion(key: dg.AssetKey, result: EvaluationResult) -> dg.AssetCheckResul
     )
 
 
-def _metadata(project: Project, result: EvaluationResult) -> dict[str, Any]:
+def _metadata(project: Project, result: "EvaluationResult") -> dict[str, Any]:
     from mlops_assets.evaluation import plots, tables
 
     metadata: dict[str, Any] = {
@@ -95,5 +97,3 @@ def _metadata(project: Project, result: EvaluationResult) -> dict[str, Any]:
 
 def _is_empty(value: Any) -> bool:
     return isinstance(value, dg.TableMetadataValue) and not value.records
-
-

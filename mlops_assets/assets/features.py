@@ -1,7 +1,5 @@
 """The ``features`` asset: one checked row for each entity and time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +9,7 @@ from mlops_assets.assets.conditions import downstream_condition
 from mlops_assets.assets.gate import QualityGate
 from mlops_assets.assets.metadata import code, column_schema, table
 from mlops_assets.assets.platform import PlatformResource
-from mlops_assets.assets.settings import asset_settings, is_forced
+from mlops_assets.assets.settings import is_forced, project_asset
 from mlops_assets.assets.versions import code_version
 from mlops_assets.checks import build_check_specs
 from mlops_assets.config.project import FEATURES, Project
@@ -20,18 +18,19 @@ from mlops_assets.config.project import FEATURES, Project
 def build_features_asset(project: Project) -> dg.AssetsDefinition:
     """The asset that runs the project's query over its raw data."""
     key = dg.AssetKey(project.id.features_key)
-    age = project.spec.monitoring.freshness.features
     version = code_version(project, "features")
 
-    @dg.asset(
-        **asset_settings(project, key, kinds={"spark", "sql", "parquet"}),
-        deps=[dg.AssetKey(project.id.raw_key(source)) for source in project.spec.sources],
+    @project_asset(
+        project,
+        key.path,
+        kinds={"spark", "sql", "parquet"},
+        deps=[project.id.raw_key(source) for source in project.spec.sources],
         description=f"{project.spec.description}\n\nOne row for each "
         f"`{project.spec.features.entity}` and `{project.spec.features.time}`.",
         code_version=version,
-        check_specs=build_check_specs(project, FEATURES, key),
-        automation_condition=downstream_condition() if project.spec.automation.enabled else None,
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=age) if age else None,
+        condition=downstream_condition(),
+        checks=build_check_specs(project, FEATURES, key),
+        fresh_for=project.spec.monitoring.freshness.features,
     )
     def features(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
         from mlops_assets.features.materialize import materialize_features

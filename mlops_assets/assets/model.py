@@ -1,7 +1,5 @@
 """The ``model`` asset: a trained, content-addressed model bundle."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -9,7 +7,7 @@ import dagster as dg
 from mlops_assets.assets.conditions import downstream_condition
 from mlops_assets.assets.metadata import picture, table
 from mlops_assets.assets.platform import PlatformResource
-from mlops_assets.assets.settings import asset_settings, is_forced
+from mlops_assets.assets.settings import is_forced, project_asset
 from mlops_assets.assets.upstream import require_latest
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.project import Project
@@ -23,18 +21,18 @@ def build_model_asset(project: Project) -> dg.AssetsDefinition:
 
     The same features, config, code and seed give the bundle that is already there.
     """
-    key = dg.AssetKey(project.id.model_key)
-    age = project.spec.monitoring.freshness.model
     version = code_version(project, "model")
 
-    @dg.asset(
-        **asset_settings(project, key, kinds={"pytorch", "onnx"}),
-        deps=[dg.AssetKey(project.id.features_key)],
+    @project_asset(
+        project,
+        project.id.model_key,
+        kinds={"pytorch", "onnx"},
+        deps=[project.id.features_key],
         description=f"{project.spec.model.type.upper()} ({project.spec.task}): "
         f"{project.spec.description}",
         code_version=version,
-        automation_condition=downstream_condition() if project.spec.automation.enabled else None,
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=age) if age else None,
+        condition=downstream_condition(),
+        fresh_for=project.spec.monitoring.freshness.model,
     )
     def model(
         context: dg.AssetExecutionContext, platform: PlatformResource
@@ -67,7 +65,7 @@ def _epoch_line(epoch: Any, project: Project) -> str:
     )
 
 
-def _metadata(trained: TrainedBundle, path: str) -> dict[str, Any]:
+def _metadata(trained: "TrainedBundle", path: str) -> dict[str, Any]:
     from mlops_assets.evaluation.plots import learning_curve
 
     bundle = trained.bundle

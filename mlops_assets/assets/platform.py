@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +23,13 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     root: str | None = None
     """Project root; by default found from the working directory."""
-    overrides: dict[str, str] = {}
-    """Environment variables that take precedence over the process's own."""
 
     def settings(self) -> Settings:
         """The settings as of now."""
         from resources.settings import Settings
 
         root = Path(self.root) if self.root else None
-        return Settings.from_environment({**os.environ, **self.overrides}, root)
+        return Settings.from_environment(root=root)
 
     def store(self) -> Store:
         """The store of data sets, bundles and the ledger."""

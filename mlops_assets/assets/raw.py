@@ -1,7 +1,5 @@
 """``raw/<source>`` assets: immutable, checked copies of a project's sources."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +9,7 @@ from mlops_assets.assets.conditions import raw_condition
 from mlops_assets.assets.gate import QualityGate
 from mlops_assets.assets.metadata import column_schema, table
 from mlops_assets.assets.platform import PlatformResource
-from mlops_assets.assets.settings import asset_settings, is_forced
+from mlops_assets.assets.settings import is_forced, project_asset
 from mlops_assets.assets.versions import code_version
 from mlops_assets.checks import build_check_specs
 from mlops_assets.config.project import Project
@@ -26,13 +24,15 @@ def build_raw_asset(project: Project, source: str) -> dg.AssetsDefinition:
     spec = project.spec.sources[source]
     key = dg.AssetKey(project.id.raw_key(source))
 
-    @dg.asset(
-        **asset_settings(project, key, kinds={"spark", "parquet", spec.type}),
+    @project_asset(
+        project,
+        key.path,
         description=spec.description or f"Raw data of source `{source}` ({spec.type}).",
+        kinds={"spark", "parquet", spec.type},
         code_version=code_version(project, "raw", source),
-        check_specs=build_check_specs(project, source, key),
-        automation_condition=raw_condition() if project.spec.automation.enabled else None,
-        freshness_policy=_freshness(project),
+        condition=raw_condition(),
+        checks=build_check_specs(project, source, key),
+        fresh_for=project.spec.monitoring.freshness.raw,
     )
     def raw(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
         from mlops_assets.sources.ingest import ingest
@@ -57,11 +57,6 @@ def build_raw_asset(project: Project, source: str) -> dg.AssetsDefinition:
         )
 
     return raw
-
-
-def _freshness(project: Project) -> dg.FreshnessPolicy | None:
-    age = project.spec.monitoring.freshness.raw
-    return dg.FreshnessPolicy.time_window(fail_window=age) if age else None
 
 
 def _metadata(project: Project, source: str, result: Any) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""What all assets of a project share: group, owners, tags, kinds."""
+"""What all assets of a project share: group, owners, tags, kinds, automation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,16 +13,49 @@ from mlops_assets.config.project import Project
 FORCE_TAG = "mlops/force"
 """Run tag: compute again even when nothing changed."""
 
+Decorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 
-def asset_settings(project: Project, key: dg.AssetKey, kinds: set[str]) -> dict[str, Any]:
-    """Arguments of ``@dg.asset`` that every asset of the project has."""
-    return {
-        "key": key,
-        "group_name": project.id.group,
-        "owners": list(project.spec.owners),
-        "tags": {"team": project.id.team, "project": project.id.name, **project.spec.tags},
-        "kinds": kinds,
-    }
+
+def project_asset(
+    project: Project,
+    path: Sequence[str],
+    *,
+    description: str,
+    kinds: set[str],
+    code_version: str,
+    condition: dg.AutomationCondition[Any],
+    deps: Iterable[Sequence[str]] = (),
+    checks: Sequence[dg.AssetCheckSpec] = (),
+    fresh_for: timedelta | None = None,
+) -> Decorator:
+    """``@dg.asset`` with everything that a project's assets have in common.
+
+    Args:
+        project: The project.
+        path: The asset's key.
+        description: Shown in the UI.
+        kinds: Dagster kinds, at most three.
+        code_version: Digest of what decides the result.
+        condition: When it materializes by itself, unless the project turned that off.
+        deps: Keys of the assets that it reads.
+        checks: Checks that its body reports.
+        fresh_for: Age from which the UI shows it as stale.
+    """
+    freshness = dg.FreshnessPolicy.time_window(fail_window=fresh_for) if fresh_for else None
+    decorator: Decorator = dg.asset(
+        key=dg.AssetKey(path),
+        deps=[dg.AssetKey(dep) for dep in deps],
+        description=description,
+        group_name=project.id.group,
+        owners=list(project.spec.owners),
+        tags={"team": project.id.team, "project": project.id.name, **project.spec.tags},
+        kinds=kinds,
+        code_version=code_version,
+        automation_condition=condition if project.spec.automation.enabled else None,
+        check_specs=checks,
+        freshness_policy=freshness,
+    )
+    return decorator
 
 
 def is_forced(context: dg.AssetExecutionContext) -> bool:

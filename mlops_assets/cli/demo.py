@@ -47,10 +47,7 @@ def demo(exit_after: bool, port: int) -> None:
         ]
         success = len(verified) == len(projects) and all(verified)
         _summarize(console, projects, outcomes, time.monotonic() - started)
-        assert stack.dagster is not None
-        with console.status("waiting for the Dagster UI"):
-            stack.dagster.wait_until_ready()
-        _where_to_look(console, projects[0], stack.settings, stack.dagster.url)
+        _where_to_look(console, projects[0], stack.settings, stack.wait_for_ui())
         if not exit_after:
             stack.watch(projects)
     if exit_after and not success:
@@ -107,12 +104,13 @@ def _summarize(
 
 
 def _where_to_look(console: Console, project: Project, settings: Settings, url: str) -> None:
-    from mlops_assets.serving.deploy import example_row
-    from mlops_assets.serving.predict import render_curl
+    from mlops_assets.serving.predict import example_row, live_bundle, render_request
+    from mlops_assets.serving.target import Target
     from resources.store import open_store
 
-    store = open_store(settings.store_uri)
-    curl = render_curl(project, example_row(project, store=store), store=store, settings=settings)
+    bundle, _ = live_bundle(project, open_store(settings.store_uri))
+    predict_url = Target.of(project, settings).predict_url(project)
+    curl = render_request(bundle, example_row(bundle), predict_url)
     console.print("\nAsk the model about a real flight:\n")
     console.print(curl, highlight=False, markup=False, soft_wrap=True)
     console.print(

@@ -27,9 +27,9 @@ def predict(project: str, values: tuple[str, ...], rows_file: Path | None, curl:
     left out are missing values.
     """
     from mlops_assets.cli.projects import choose_projects
-    from mlops_assets.serving.deploy import example_row
+    from mlops_assets.serving.predict import example_row, live_bundle, render_request
     from mlops_assets.serving.predict import predict as ask
-    from mlops_assets.serving.predict import render_curl
+    from mlops_assets.serving.target import Target
     from resources.settings import Settings
     from resources.store import open_store
 
@@ -37,9 +37,10 @@ def predict(project: str, values: tuple[str, ...], rows_file: Path | None, curl:
     chosen = choose_projects([project], settings.root)[0]
     store = open_store(settings.store_uri)
     rows = _read_rows(rows_file) if rows_file else [_read_values(values)] if values else []
-    rows = rows or [example_row(chosen, store=store)]
+    bundle, _ = live_bundle(chosen, store)
+    rows = rows or [example_row(bundle)]
     if curl:
-        click.echo(render_curl(chosen, rows[0], store=store, settings=settings))
+        click.echo(render_request(bundle, rows[0], Target.of(chosen, settings).predict_url(chosen)))
         return
     for answer in ask(chosen, rows, store=store, settings=settings):
         click.echo(json.dumps(answer))

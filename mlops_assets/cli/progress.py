@@ -50,8 +50,9 @@ class RunProgress:
         step = _stage(entry.step_key)
         event = entry.dagster_event
         if event is None:
-            if step and entry.level >= logging.INFO:
-                self._now(f"{step}: {entry.user_message}", entry.level)
+            level = int(entry.level)
+            if step and level >= logging.INFO:
+                self._now(f"{step}: {entry.user_message}", level)
             return
         kind = event.event_type_value
         if kind == "STEP_START" and step:

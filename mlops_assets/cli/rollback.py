@@ -7,7 +7,9 @@ import click
 
 @click.command("rollback")
 @click.argument("project", metavar="TEAM/PROJECT")
-@click.option("--to", "version", type=click.IntRange(min=1), help="Version; default: the one before.")
+@click.option(
+    "--to", "version", type=click.IntRange(min=1), help="Version; default: the one before."
+)
 @click.option("--reason", default="", help="Kept in the deployment ledger.")
 def rollback(project: str, version: int | None, reason: str) -> None:
     """Make an earlier version the champion again.
@@ -17,7 +19,7 @@ def rollback(project: str, version: int | None, reason: str) -> None:
     from rich.console import Console
 
     from mlops_assets.cli.projects import choose_projects
-    from mlops_assets.serving.deploy import rollback as roll_back
+    from mlops_assets.serving.rollback import rollback as roll_back
     from resources.settings import Settings
     from resources.store import open_store
 

@@ -66,6 +66,13 @@ class Stack:
                 self._say("Dagster ended; starting it again")
                 self.start()
 
+    def wait_for_ui(self) -> str:
+        """Wait for Dagster's web server and return its address."""
+        dagster = self.dagster or find_dagster(self.settings) or start_dagster(self.settings)
+        with self.console.status("waiting for the Dagster UI"):
+            dagster.wait_until_ready()
+        return dagster.url
+
     def stop(self) -> None:
         """Stop both."""
         if self.dagster is not None:

@@ -74,7 +74,7 @@ def read_status(
     project: Project, store: Store, settings: Settings, instance: DagsterInstance
 ) -> ProjectStatus:
     """What store, ledger, model server and Dagster know of a project now."""
-    from mlops_assets.serving.deploy import is_serving
+    from mlops_assets.serving.reconcile import serving_state
     from resources.ledger import Ledger
 
     state = Ledger(store, project.id.ledger_prefix).state(project.spec.deployment.keep_versions)
@@ -89,7 +89,7 @@ def read_status(
         model=_age(store, project.id.bundles_collection),
         verdict=evaluation.metadata["verdict"] if evaluation else None,
         failed_checks=tuple(failed_checks(project, instance)),
-        serving=is_serving(project, settings, state) if state.champion else None,
+        serving=serving_state(project, settings, state) if state.champion else None,
     )
 
 

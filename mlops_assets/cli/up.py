@@ -25,10 +25,7 @@ def up(port: int) -> None:
         console.print(f"[yellow]{problem}[/]")
     with running_stack(Stack(settings, console, port)) as stack:
         stack.reconcile(projects)
-        assert stack.dagster is not None
-        with console.status("waiting for Dagster"):
-            stack.dagster.wait_until_ready()
-        console.print(f"Dagster UI  {stack.dagster.url}")
+        console.print(f"Dagster UI  {stack.wait_for_ui()}")
         console.print(f"Triton      {stack.settings.triton_http_url}")
         console.print("Ctrl-C stops both.")
         stack.watch(projects)

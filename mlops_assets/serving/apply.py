@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_assets.config.project import Project
-from mlops_assets.errors import BundleError, DeploymentError, StoreError
-from mlops_assets.serving.target import Target, model_config
+from mlops_assets.errors import BundleError, StoreError
+from mlops_assets.serving.target import model_config
 from mlops_assets.training.bundle import Bundle, open_bundle
-from resources.ledger import LedgerState
 from resources.triton.repository import file_digest
 
 if TYPE_CHECKING:
+    from mlops_assets.serving.site import Site
+    from resources.ledger import LedgerState
     from resources.store import Store
-    from resources.triton.client import TritonClient
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Plan:
 
     Attributes:
         champion: Bundle of the live version.
-        bundles: Bundle of every version to serve, the champion's first.
+        bundles: Bundle of every version to serve.
     """
 
     champion: Bundle
@@ -73,35 +73,34 @@ def make_plan(project: Project, store: Store, state: LedgerState) -> Plan | None
     return Plan(champion, bundles)
 
 
-def apply_plan(project: Project, plan: Plan, target: Target, client: TritonClient) -> list[str]:
+def apply_plan(site: Site, plan: Plan) -> list[str]:
     """Publish what is missing, write the configuration, load, and say what was done.
 
     Raises:
         DeploymentError: The server refused it.
         ServerUnavailableError: The server does not answer.
     """
-    model = project.id.triton_model
+    repository = site.target.repository
     done = []
     for version, bundle in plan.bundles.items():
-        if target.repository.digest(model, version) != file_digest(bundle.onnx_path):
-            target.repository.publish(model, version, bundle.onnx_path)
+        if repository.digest(site.model, version) != file_digest(bundle.onnx_path):
+            repository.publish(site.model, version, bundle.onnx_path)
             done.append(f"version {version} written")
-    config = model_config(project, plan.champion.schema, plan.versions)
-    changed = target.repository.write_config(config)
-    if changed or done or client.ready_versions(model) != set(plan.versions):
-        client.load(model, plan.versions)
+    changed = repository.write_config(
+        model_config(site.project, plan.champion.schema, plan.versions)
+    )
+    if changed or done or site.client.ready_versions(site.model) != set(plan.versions):
+        site.client.load(site.model, plan.versions)
         done.append(f"versions {', '.join(map(str, plan.versions))} loaded")
     return done
 
 
-def revive(
-    project: Project, plan: Plan, client: TritonClient, problem: DeploymentError
-) -> list[str]:
-    """Unload and load a model whose backend died: nothing else brings it back.
-
-    Raises:
-        DeploymentError: It still does not answer.
-    """
-    client.unload(project.id.triton_model)
-    client.load(project.id.triton_model, plan.versions)
-    return [f"restarted, because it answered: {problem.found or problem.problem}"]
+def restore(site: Site) -> list[str]:
+    """Make the model match the ledger as it is now; returns what was done."""
+    plan = make_plan(site.project, site.store, site.state())
+    if plan is not None:
+        return apply_plan(site, plan)
+    if site.client.ready_versions(site.model):
+        site.client.unload(site.model)
+        return ["unloaded, because the ledger has no live version"]
+    return []

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.config.project import Project
 from mlops_assets.errors import DeploymentError, LedgerConflictError, ServerUnavailableError
-from mlops_assets.serving.apply import apply_plan, make_plan, revive
-from mlops_assets.serving.deploy import discard_candidate
+from mlops_assets.serving.apply import Plan, make_plan, restore
+from mlops_assets.serving.candidate import discard_candidate
+from mlops_assets.serving.deploy import close
 from mlops_assets.serving.golden import golden_feeds
+from mlops_assets.serving.site import Site, open_site
 from mlops_assets.serving.target import Target
 from resources.ledger import Ledger, LedgerState, is_dead
 from resources.triton.client import TritonClient
@@ -76,53 +78,49 @@ def reconcile_project(project: Project, store: Store, settings: Settings) -> lis
     """
     ledger = Ledger(store, project.id.ledger_prefix)
     state = ledger.state(project.spec.deployment.keep_versions)
-    if state.head == 0:
+    if state.head == 0 or (state.pending and not is_dead(state.pending, datetime.now(UTC))):
         return []
-    if state.pending is not None and not is_dead(state.pending, datetime.now(UTC)):
-        return []
-    target = Target.of(project, settings)
-    with TritonClient(target.grpc_url) as client:
-        client.require_live()
-        done = _close_pending(project, ledger, state, target, client)
+    with open_site(project, store, settings) as site:
+        done = _close_pending(site, state)
+        done += restore(site)
         plan = make_plan(project, store, state)
-        if plan is None:
-            return done
-        done += apply_plan(project, plan, target, client)
-        try:
-            _ask(project, plan.champion, client)
-        except ServerUnavailableError:
-            raise
-        except DeploymentError as error:
-            done += revive(project, plan, client, error)
-            _ask(project, plan.champion, client)
-    target.repository.prune(project.id.triton_model, plan.versions)
+        if plan is not None:
+            done += _revive_if_dead(site, plan)
+        site.prune()
     return done
 
 
-def _close_pending(
-    project: Project, ledger: Ledger, state: LedgerState, target: Target, client: TritonClient
-) -> list[str]:
+def _close_pending(site: Site, state: LedgerState) -> list[str]:
     """Write down that a deployment died, and remove what it left."""
     if state.pending is None:
         return []
+    reason = f"run {state.pending.run_id} ended without a word"
     try:
-        ledger.append(
-            "abandon",
-            version=state.pending.version,
-            bundle_id=state.pending.bundle_id,
-            run_id="reconcile",
-            reason=f"run {state.pending.run_id} ended without a word",
-            expected_head=state.head,
-        )
+        close(site, state.pending, "abandon", reason, expected_head=state.head)
     except LedgerConflictError:
         return []
-    discard_candidate(project, target, client)
-    return [f"version {state.pending.version} given up, its run died"]
+    discard_candidate(site)
+    site.target.repository.clear_staging()
+    return [f"version {state.pending.version} given up, because {reason}"]
 
 
-def _ask(project: Project, champion: Bundle, client: TritonClient) -> None:
+def _revive_if_dead(site: Site, plan: Plan) -> list[str]:
+    """Unload and load a model whose backend died: nothing else brings it back."""
+    try:
+        _ask(site, plan.champion)
+    except ServerUnavailableError:
+        raise
+    except DeploymentError as error:
+        site.client.unload(site.model)
+        site.client.load(site.model, plan.versions)
+        _ask(site, plan.champion)
+        return [f"restarted, because it answered: {error.found or error.problem}"]
+    return []
+
+
+def _ask(site: Site, champion: Bundle) -> None:
     feeds = golden_feeds(champion, 0, 1)
-    client.infer(project.id.triton_model, None, feeds, champion.schema.output_name)
+    site.client.infer(site.model, None, feeds, champion.schema.output_name)
 
 
 def serving_state(project: Project, settings: Settings, state: LedgerState) -> str:

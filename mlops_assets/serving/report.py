@@ -5,23 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.config.project import Project
+from mlops_assets.errors import DeploymentError
 from mlops_assets.serving.apply import stored_bundle
 from mlops_assets.serving.predict import example_row, render_request
 from mlops_assets.serving.result import DeploymentResult
-from mlops_assets.serving.target import Target
-from resources.ledger import Entry, Ledger, fold
+from resources.ledger import Entry
 
 if TYPE_CHECKING:
-    from resources.store import Store
+    from mlops_assets.serving.site import Site
 
 SHOWN_ENTRIES = 20
 
 
 def report(
-    project: Project,
-    store: Store,
-    target: Target,
+    site: Site,
     *,
     started: float,
     unchanged: bool = False,
@@ -31,27 +28,27 @@ def report(
     """What is live now.
 
     Args:
-        project: The project, with a live version.
-        store: Bundles and ledger.
-        target: Where it is served.
+        site: The project's place, with a live version.
         started: ``time.monotonic()`` at the beginning.
         unchanged: Whether nothing had to be done.
         golden: Comparison of golden rows, if one was made.
         before: The version that was live before.
     """
-    entries = Ledger(store, project.id.ledger_prefix).entries()
-    state = fold(entries, project.spec.deployment.keep_versions)
-    assert state.champion is not None
-    bundle = stored_bundle(project, store, state.champion.bundle_id)
+    entries = site.ledger.entries()
+    state = site.state()
+    if state.champion is None:
+        raise DeploymentError("nothing is live", where=str(site.project.id))
+    bundle = stored_bundle(site.project, site.store, state.champion.bundle_id)
+    predict_url = site.target.predict_url(site.project)
     return DeploymentResult(
         version=state.champion.version,
         bundle_id=bundle.id,
         champion_before=state.champion.version if unchanged else before,
         loaded=state.serving,
         unchanged=unchanged,
-        predict_url=target.predict_url(project),
-        model_url=target.model_url(project),
-        curl=render_request(bundle, example_row(bundle), target.predict_url(project)),
+        predict_url=predict_url,
+        model_url=site.target.model_url(site.project),
+        curl=render_request(bundle, example_row(bundle), predict_url),
         golden=golden or {},
         ledger_rows=[ledger_row(entry) for entry in reversed(entries[-SHOWN_ENTRIES:])],
         seconds=round(time.monotonic() - started, 3),

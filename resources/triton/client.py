@@ -91,6 +91,14 @@ class TritonClient:
         ]
         return "; ".join(states) or "not loaded"
 
+    def list_models(self) -> list[str]:
+        """Every model version that the server knows, with its state, for people."""
+        return sorted(
+            f"{item.name} version {item.version or '-'}: {item.state} {item.reason}".strip()
+            for item in self._index()
+            if item.state
+        )
+
     def infer(
         self, model: str, version: int | None, feeds: Mapping[str, NDArray[Any]], output: str
     ) -> NDArray[np.float32]:
