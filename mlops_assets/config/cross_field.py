@@ -166,6 +166,13 @@ def _metrics(spec: ProjectSpec) -> Iterator[FieldProblem]:
         yield FieldProblem(
             ("evaluation", "promote_if", "non_inferior_within"), str(margin), "0 or more"
         )
+    primary = spec.primary.metric
+    if isinstance(margin, float) and margin >= 0.5 and METRICS[primary].is_share:
+        yield FieldProblem(
+            ("evaluation", "promote_if", "non_inferior_within"),
+            f"{margin:g}, which accepts nearly any {primary}",
+            f'less than 0.5, as {primary} lies between 0 and 1; a percentage is written "1%"',
+        )
 
 
 def _slices(spec: ProjectSpec) -> Iterator[FieldProblem]:

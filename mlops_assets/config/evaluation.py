@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mlops_assets.config.base import ColumnName, Duration, Fraction, Spec
 from mlops_assets.config.metrics import METRICS
-from mlops_assets.config.problems import FieldProblem, FieldProblems, nearest, one_of
+from mlops_assets.config.problems import FieldProblem, FieldProblems, nearest, one_of, show
 
 
 def _known_metric(name: str) -> str:
@@ -23,12 +25,39 @@ MetricName = Annotated[
 ]
 
 
+_PERCENTAGE = r"^\d+(\.\d+)?%$"
+MIN_TAIL = 5
+"""Resamples beyond a bound; with fewer, the bound is next to the most extreme resample."""
+
+
+def _margin(value: Any) -> Any:
+    """A number, or a percentage with or without a space; ``true`` is not 1."""
+    text = str(value).replace(" ", "")
+    if isinstance(value, str) and re.match(_PERCENTAGE, text):
+        return text
+    if isinstance(value, bool) or not _is_finite(value):
+        expected = 'a number such as 0.002, or a percentage of the champion\'s value such as "1%"'
+        raise FieldProblems([FieldProblem((), show(value), expected)])
+    return value
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+Margin = Annotated[float | Annotated[str, Field(pattern=_PERCENTAGE)], BeforeValidator(_margin)]
+Bound = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class SplitSpec(Spec):
     """How rows are divided into training, validation and test rows."""
 
     by: Literal["time", "entity"] = "time"
-    """``time``: the newest rows are the test rows; ``entity``: by a hash of the entity, so that
-    an entity is only ever on one side."""
+    """``time``: the newest rows are the test rows; ``entity``: by a hash of the entity and
+    ``training.seed``, so that an entity is only ever on one side."""
     test: Duration | Fraction = 0.2
     """Test rows: a span of time such as ``14d`` (``by: time`` only), or a fraction."""
     validation: Fraction = 0.1
@@ -65,9 +94,9 @@ class GateSpec(Spec):
 
     metric: MetricName
     """Its name."""
-    min: float | None = None
+    min: Bound | None = None
     """Lowest accepted value."""
-    max: float | None = None
+    max: Bound | None = None
     """Highest accepted value."""
 
     @model_validator(mode="after")
@@ -80,15 +109,23 @@ class GateSpec(Spec):
 class PromotionSpec(Spec):
     """When a challenger replaces the champion."""
 
-    non_inferior_within: float | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")] = "1%"
+    non_inferior_within: Margin = "1%"
     """How much worse the challenger may be in the primary metric: in the metric's own unit, or
     as a percentage of the champion's value."""
-    confidence: Fraction = 0.95
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """One-sided confidence that it is not worse than that."""
     resamples: int = Field(default=500, ge=50, le=100_000)
     """Paired bootstrap resamples of the test rows."""
     if_champion_unavailable: Literal["block", "promote"] = "block"
     """What to do when the champion cannot be evaluated on the same rows."""
+
+    @model_validator(mode="after")
+    def _enough_resamples(self) -> PromotionSpec:
+        needed = math.ceil(MIN_TAIL / (1 - self.confidence) - 1e-6)
+        if self.resamples < needed:
+            expected = f"at least {needed} for a confidence of {self.confidence:g}"
+            raise FieldProblems([FieldProblem(("resamples",), show(self.resamples), expected)])
+        return self
 
 
 class EvaluationSpec(Spec):
@@ -100,7 +137,7 @@ class EvaluationSpec(Spec):
     """The deciding metric; by task: ``roc_auc``, ``log_loss`` or ``rmse``."""
     gates: tuple[GateSpec, ...] = ()
     """Bounds that a model must keep to be promoted."""
-    slices: tuple[ColumnName, ...] = ()
+    slices: tuple[ColumnName, ...] = Field(default=(), max_length=50)
     """Columns of the query's output; metrics are also shown for each of their values."""
     min_rows: int = Field(default=100, ge=1)
     """Fewer test rows than this are no evidence: nothing is promoted."""

@@ -14,26 +14,32 @@ class MetricInfo:
 
     tasks: frozenset[str]
     goal: Literal["increase", "decrease"]
+    is_share: bool
+    """Whether values lie between 0 and 1."""
 
 
-def _info(goal: Literal["increase", "decrease"], *tasks: str) -> MetricInfo:
-    return MetricInfo(frozenset(tasks), goal)
+def _share(goal: Literal["increase", "decrease"], *tasks: str) -> MetricInfo:
+    return MetricInfo(frozenset(tasks), goal, is_share=True)
+
+
+def _open(goal: Literal["increase", "decrease"], *tasks: str) -> MetricInfo:
+    return MetricInfo(frozenset(tasks), goal, is_share=False)
 
 
 METRICS: dict[str, MetricInfo] = {
-    "roc_auc": _info("increase", "binary"),
-    "average_precision": _info("increase", "binary"),
-    "brier": _info("decrease", "binary"),
-    "calibration_error": _info("decrease", "binary"),
-    "f1": _info("increase", "binary"),
-    "precision": _info("increase", "binary"),
-    "recall": _info("increase", "binary"),
-    "log_loss": _info("decrease", "binary", "multiclass"),
-    "accuracy": _info("increase", "binary", "multiclass"),
-    "macro_f1": _info("increase", "multiclass"),
-    "rmse": _info("decrease", "regression"),
-    "mae": _info("decrease", "regression"),
-    "r2": _info("increase", "regression"),
+    "roc_auc": _share("increase", "binary"),
+    "average_precision": _share("increase", "binary"),
+    "brier": _share("decrease", "binary"),
+    "calibration_error": _share("decrease", "binary"),
+    "f1": _share("increase", "binary"),
+    "precision": _share("increase", "binary"),
+    "recall": _share("increase", "binary"),
+    "log_loss": _open("decrease", "binary", "multiclass"),
+    "accuracy": _share("increase", "binary", "multiclass"),
+    "macro_f1": _share("increase", "multiclass"),
+    "rmse": _open("decrease", "regression"),
+    "mae": _open("decrease", "regression"),
+    "r2": _open("increase", "regression"),
 }
 
 DEFAULT_PRIMARY: dict[str, str] = {
