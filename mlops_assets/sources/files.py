@@ -9,6 +9,7 @@ from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.digests import files_digest
 from mlops_assets.sources.parquet import find_growth, read_parquet, read_schemas
 from mlops_assets.sources.paths import FileSet, find_files
+from mlops_assets.sources.reading import reading
 from mlops_assets.sources.text import TextOptions, read_csv, read_header, read_jsonl
 
 if TYPE_CHECKING:
@@ -52,11 +53,12 @@ def read_files(
     spark: SparkSession, found: FileSet, file_format: str, options: TextOptions, where: str
 ) -> DataFrame:
     """Read files of one format."""
-    if file_format == "parquet":
-        return read_parquet(spark, found, where)
-    if file_format == "csv":
-        return read_csv(spark, found, options, where)
-    return read_jsonl(spark, found, options, where)
+    with reading(where, found.files):
+        if file_format == "parquet":
+            return read_parquet(spark, found, where)
+        if file_format == "csv":
+            return read_csv(spark, found, options, where)
+        return read_jsonl(spark, found, options, where)
 
 
 SOURCE = Files()

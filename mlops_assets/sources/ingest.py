@@ -6,15 +6,15 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.project import Project
-from mlops_assets.errors import MlopsError, SourceError
+from mlops_assets.errors import SourceError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
 from mlops_assets.tables.contract import check_contract, require_columns, require_distinct_names
 from mlops_assets.tables.profile import TableProfile
@@ -27,7 +27,6 @@ from mlops_assets.tables.publish import (
     stage_table,
     stored_profile,
 )
-from mlops_assets.tables.spark_errors import named_file, summary, translated
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -117,7 +116,7 @@ def ingest(
         context = _context(project, source_name, workspace)
         source_for(spec).inspect(spec, context)
         spark = spark_factory()
-        with _reading(context):
+        with reading(context.where):
             df = source_for(spec).read(spark, spec, context)
             added = _check_columns(df, project, source_name, store.latest(collection))
             table = stage_table(df, staged)
@@ -145,22 +144,6 @@ def _check_columns(
     require_columns(spec.pii, found, where, "column under `pii`")
     require_columns([spec.time_column] if spec.time_column else [], found, where, "time_column")
     return [column for column in found if before and column not in before]
-
-
-@contextmanager
-def _reading(context: SourceContext) -> Iterator[None]:
-    def to_error(text: str) -> MlopsError:
-        file = named_file(text)
-        return SourceError(
-            "the source cannot be read",
-            where=context.where,
-            found=f"{Path(file).name if file else 'a file'}: {summary(text, hide_values=True)}",
-            expected="files that are whole and fit the columns",
-            fix=f"look at {file}; nothing was published" if file else "nothing was published",
-        )
-
-    with translated(to_error):
-        yield
 
 
 def _changed(context: SourceContext) -> SourceError:
