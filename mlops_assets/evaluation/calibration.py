@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15
-"""As in Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4."""
+"""As in Guo et al. 2017, "On Calibration of Modern Neural Networks"."""
 
 
 def equal_mass_bins(
@@ -34,10 +34,10 @@ def calibration_error(
 ) -> float:
     """Expected calibration error: weighted mean over bins of |observed rate - mean prediction|.
 
-    Formula: Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
-    section "Experiments"; with bins of equal mass, which are less biased than bins of equal
-    width: Nixon et al. 2019, "Measuring Calibration in Deep Learning", section 3, and Roelofs et
-    al. 2022, "Mitigating Bias in Calibration Error Estimation".
+    Formula: Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning";
+    with bins of equal mass, which are less biased than bins of equal width: Nixon et al. 2019,
+    "Measuring Calibration in Deep Learning", and Roelofs et al. 2022, "Mitigating Bias in
+    Calibration Error Estimation".
     """
     w = np.ones(len(y)) if weights is None else weights
     number = equal_mass_bins(p, weights)

@@ -47,12 +47,14 @@ class Facts:
 def decide(facts: Facts) -> tuple[Verdict, str]:
     """The verdict and its reason; the first rule that applies decides.
 
-    1. Too few rows, or a primary metric that is not defined on them: ``insufficient_data``.
-    2. Predictions that are not finite, or a failed gate: ``reject``.
-    3. The live model itself: ``unchanged``.
-    4. Nothing live: ``promote``.
-    5. The live model cannot be compared with: ``blocked``, unless the spec says ``promote``.
-    6. Otherwise the comparison decides.
+    1. Too few rows: ``insufficient_data``.
+    2. Predictions that are not finite: ``reject``.
+    3. A primary metric that is not defined on the rows: ``insufficient_data``.
+    4. A failed gate: ``reject``.
+    5. The live model itself: ``unchanged``.
+    6. Nothing live: ``promote``.
+    7. The live model cannot be compared with: ``blocked``, unless the spec says ``promote``.
+    8. Otherwise the comparison decides.
     """
     if facts.rows < facts.spec.min_rows:
         return "insufficient_data", _too_few(facts)
