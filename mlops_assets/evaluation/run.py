@@ -50,9 +50,7 @@ def evaluate_latest(
     return _publish(project, store, result, model, inputs), result
 
 
-def load_champion(
-    project: Project, store: Store
-) -> tuple[Bundle | None, int | None, str | None]:
+def load_champion(project: Project, store: Store) -> tuple[Bundle | None, int | None, str | None]:
     """The live bundle, its served version and, when it cannot be read, why not."""
     entry = Ledger(store, project.id.ledger_prefix).state().champion
     if entry is None:
