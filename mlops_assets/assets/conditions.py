@@ -33,8 +33,6 @@ def raw_condition() -> dg.AutomationCondition[Any]:
 
     New data in an unchanged source are noticed by the new-data sensor.
     """
-    condition = (
-        _AC.code_version_changed().since_last_handled() & ~_AC.in_progress()
-    )
+    condition = _AC.code_version_changed().since_last_handled() & ~_AC.in_progress()
     labelled: dg.AutomationCondition[Any] = condition.with_label("changed configuration")
     return labelled

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from functools import wraps
+from inspect import isgeneratorfunction
 from typing import Any
 
 import dagster as dg
 
+from mlops_assets.assets.failures import reported
 from mlops_assets.config.project import Project
 
 FORCE_TAG = "mlops/force"
@@ -41,6 +44,10 @@ def project_asset(
         checks: Checks that its body reports.
         fresh_for: Age from which the UI shows it as stale.
     """
+
+    def decorate(body: Callable[..., Any]) -> dg.AssetsDefinition:
+        return decorator(_reporting(project, body))
+
     freshness = dg.FreshnessPolicy.time_window(fail_window=fresh_for) if fresh_for else None
     decorator: Decorator = dg.asset(
         key=dg.AssetKey(path),
@@ -55,7 +62,23 @@ def project_asset(
         check_specs=checks,
         freshness_policy=freshness,
     )
-    return decorator
+    return decorate
+
+
+def _reporting(project: Project, body: Callable[..., Any]) -> Callable[..., Any]:
+    """The body, with its errors as the UI should show them."""
+
+    @wraps(body)
+    def steps(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with reported(project):
+            yield from body(*args, **kwargs)
+
+    @wraps(body)
+    def once(*args: Any, **kwargs: Any) -> Any:
+        with reported(project):
+            return body(*args, **kwargs)
+
+    return steps if isgeneratorfunction(body) else once
 
 
 def is_forced(context: dg.AssetExecutionContext) -> bool:

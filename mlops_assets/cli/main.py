@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -131,4 +132,5 @@ def _show_traceback(
 def main() -> None:
     """Entry point of the ``mlops`` command."""
     sys.excepthook = _show_traceback
+    warnings.filterwarnings("ignore", message=".*is currently in (beta|preview)")
     cli(prog_name="mlops")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mlops_assets.config.project import Project
+from mlops_assets.keys import PROMOTION_CHECK
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from dagster import AssetCheckKey, DagsterInstance
 
     from resources.settings import Settings
     from resources.store import Store
@@ -97,11 +98,8 @@ def failed_checks(project: Project, instance: DagsterInstance) -> list[str]:
     """``asset: check`` of every check whose newest evaluation is a failure."""
     import dagster as dg
 
-    from mlops_assets.assets.project import build_project_definitions
-
-    graph = build_project_definitions(project).resolve_asset_graph()
     failed = []
-    for key in sorted(graph.asset_check_keys, key=str):
+    for key in check_keys(project):
         record = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
         if record is None or record.event is None:
             continue
@@ -112,6 +110,23 @@ def failed_checks(project: Project, instance: DagsterInstance) -> list[str]:
             stage = "/".join(key.asset_key.path[2:])
             failed.append(f"{stage}: {key.name}")
     return failed
+
+
+def check_keys(project: Project) -> list[AssetCheckKey]:
+    """Every check of a project: one for each expectation, and the promotion."""
+    import dagster as dg
+
+    from mlops_assets.checks import build_check_specs
+    from mlops_assets.config.project import FEATURES
+
+    targets = {name: project.id.raw_key(name) for name in project.spec.sources}
+    targets[FEATURES] = project.id.features_key
+    keys = [
+        spec.key
+        for target, path in targets.items()
+        for spec in build_check_specs(project, target, dg.AssetKey(path))
+    ]
+    return [*keys, dg.AssetCheckKey(dg.AssetKey(project.id.evaluation_key), PROMOTION_CHECK)]
 
 
 def _age(store: Store, collection: str) -> float | None:
