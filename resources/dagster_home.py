@@ -11,6 +11,8 @@ INSTANCE = """\
 # Written once by `mlops`; edit it as you like (see Dagster's documentation of dagster.yaml).
 telemetry:
   enabled: false
+nux:
+  enabled: false
 run_monitoring:
   enabled: true
   poll_interval_seconds: 10

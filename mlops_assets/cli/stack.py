@@ -74,11 +74,10 @@ class Stack:
         return dagster.url
 
     def stop(self) -> None:
-        """Stop both."""
-        if self.dagster is not None:
-            self.dagster.stop()
-        if self.triton is not None:
-            self.triton.stop()
+        """Stop what was started here; what ran before goes on."""
+        for server in (self.dagster, self.triton):
+            if server is not None and server.process is not None:
+                server.stop()
 
     def _say(self, text: str) -> None:
         self.console.print(f"  {text}", highlight=False, markup=False)
