@@ -26,6 +26,7 @@ MEASURED_AS_COUNTS = frozenset(
 """Expectations whose measurement gives no value away. A mean does: of one row, it is the value."""
 
 MAX_ERROR = 500
+_CALL_SITE = re.compile(r"\s*(== (DataFrame|SQL) ==|JVM stacktrace:|Traceback \(most recent)")
 _ERROR_CONDITION = re.compile(r"\[([A-Z][A-Z0-9_]*(?:\.[A-Z][A-Z0-9_]*)*)\]")
 
 
@@ -59,13 +60,13 @@ def hide_row(
 
 
 def hide_error(text: str, pii: Collection[str]) -> str:
-    """An error text of bounded length.
+    """An error text of bounded length, without the place in the code.
 
     Engines quote the value that they stumbled over, of whichever column. Where any column is
     personal, only the error's condition names are left.
     """
     if not pii:
-        words = " ".join(text.split())
+        words = " ".join(_CALL_SITE.split(text, maxsplit=1)[0].split())
         return words if len(words) <= MAX_ERROR else f"{words[: MAX_ERROR - 1]}…"
     conditions = list(dict.fromkeys(_ERROR_CONDITION.findall(text)))[:3]
     return f"{', '.join(conditions) or 'an error'} (details withheld: the data have {MASK} columns)"

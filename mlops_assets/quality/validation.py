@@ -1,9 +1,9 @@
 """One Great Expectations context around one Spark data frame.
 
 Spark does all the work. What reaches this process is counts, statistics and at most
-:data:`MAX_SAMPLE` unexpected rows of an expectation: the result format ``COMPLETE``, which
-collects every unexpected value, is never used. The first pass asks for counts only, because Great
-Expectations then bundles them into few Spark jobs; rows are fetched afterwards, and only for
+:data:`MAX_SAMPLE` unexpected rows of an expectation: the result format ``COMPLETE``, which can
+collect a key of every unexpected row, is never used. The first pass asks for counts only, because
+Great Expectations then bundles them into few Spark jobs; rows are fetched afterwards, and only for
 expectations that have unexpected ones.
 """
 
@@ -82,12 +82,12 @@ class Validation:
     def evaluate(self, specs: Mapping[int, ExpectationSpec]) -> dict[int, Evaluation]:
         """Evaluate expectations together in one run.
 
-        An error in one Spark job spoils everything that was bundled into it, so expectations that
-        fail with an error are then evaluated once more, each alone.
+        Metrics that fail in one Spark job all get the text of the last failure, which may be
+        about another expectation. So where several fail, each is evaluated once more, alone.
         """
         found = self._run(specs)
         failed = [position for position, one in found.items() if one.error is not None]
-        if len(specs) > 1:
+        if len(failed) > 1:
             for position in failed:
                 found |= self._run({position: specs[position]})
         return found

@@ -192,18 +192,22 @@ def test_an_error_stays_with_its_expectation(frame: DataFrame) -> None:
         expectation("column_values_to_not_be_null", column="id"),
         expectation("column_values_to_be_between", column="carrier", min_value=3),
         expectation("column_values_to_be_in_set", column="email", value_set=[1, 2]),
+        expectation("column_values_to_be_in_set", column="origin", value_set=[1, 2]),
         expectation("column_values_to_not_be_null", column="delay"),
         expectation("column_mean_to_be_between", column="carrier", min_value=0),
         expectation("column_values_to_not_be_null", column="dely"),
     ]
-    good, between, cast, null, mean, unknown = validate(frame, specs, pii=(), where="rows")
+    good, between, email, origin, null, mean, unknown = validate(frame, specs, pii=(), where="rows")
     assert good.passed and good.error is None
     assert (null.error, null.unexpected_count) == (None, 2)
-    for broken in (between, cast, mean):
+    for broken in (between, email, origin, mean):
         assert not broken.passed
         assert broken.error
         assert len(broken.error) <= 500
-    assert "CAST_INVALID_INPUT" in (cast.error or "")
+    for cast, quoted, other in ((email, "@example", "'JFK'"), (origin, "'", "@example")):
+        assert "CAST_INVALID_INPUT" in (cast.error or "")
+        assert quoted in (cast.error or "")
+        assert other not in (cast.error or "")
     assert "numeric" in (mean.error or "")
     assert unknown.error == "the data have no column dely; did you mean delay?"
 
@@ -415,3 +419,13 @@ def test_every_expectation_of_the_catalogue_runs_on_spark(frame: DataFrame) -> N
     results = validate(frame, specs, pii=(), where="rows")
     assert len(results) == len(expectation_names()) > 40
     assert {r.check_name: r.error for r in results if r.error} == {}
+
+
+def test_nan_is_a_value_for_spark(spark: SparkSession) -> None:
+    """As the page about checks says, with its remedy."""
+    nan = spark.sql("SELECT double('NaN') AS x, nanvl(double('NaN'), NULL) AS repaired")
+    specs = [
+        expectation("column_values_to_not_be_null", column=column) for column in ("x", "repaired")
+    ]
+    as_is, repaired = validate(nan, specs, pii=(), where="rows")
+    assert (as_is.passed, repaired.passed) == (True, False)

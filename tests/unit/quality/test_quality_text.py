@@ -80,6 +80,7 @@ def test_an_error_text_is_bounded_and_keeps_secrets() -> None:
     assert "ann" not in hidden
     assert hidden.startswith("CAST_INVALID_INPUT (details withheld")
     assert hide_error(text, []) == text
+    assert hide_error(f'{text}\n== DataFrame ==\n"isin" at /home/ann/x.py:97', []) == text
     assert len(hide_error("x" * 10_000, [])) == 500
     assert "ann" not in hide_error("ann@example.org", ["email"])
 
