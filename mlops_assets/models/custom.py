@@ -7,6 +7,7 @@ a ``torch.nn.Module`` whose ``forward(numeric, categorical)`` gives raw scores `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -54,13 +55,18 @@ def custom_file(spec: CustomModel, directory: Path) -> Path:
     return path
 
 
-def custom_source(spec: CustomModel, directory: Path) -> bytes:
-    """Bytes of the model's file.
+def custom_source(spec: CustomModel, directory: Path, files: Mapping[str, str]) -> str:
+    """Text of the model's file: that of the snapshot, if it is there.
 
     Raises:
-        ConfigError: As :func:`custom_file`.
+        ConfigError: As :func:`custom_file`, or the file is no UTF-8 text.
     """
-    return custom_file(spec, directory).read_bytes()
+    if spec.file in files:
+        return files[spec.file]
+    try:
+        return custom_file(spec, directory).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _failed(spec, error) from error
 
 
 def build(spec: CustomModel, inputs: ModelInputs) -> nn.Module:
@@ -69,7 +75,7 @@ def build(spec: CustomModel, inputs: ModelInputs) -> nn.Module:
     Raises:
         ConfigError: The file fails, has no ``build_model``, or its module does not fit.
     """
-    build_model = _load(spec, inputs.directory)
+    build_model = _load(spec, inputs)
     try:
         module = build_model(inputs, **spec.params)
         _check(module, inputs)
@@ -81,13 +87,13 @@ def build(spec: CustomModel, inputs: ModelInputs) -> nn.Module:
     return checked
 
 
-def _load(spec: CustomModel, directory: Path) -> Any:
-    source = custom_source(spec, directory)
+def _load(spec: CustomModel, inputs: ModelInputs) -> Any:
+    source = custom_source(spec, inputs.directory, inputs.files)
     module = ModuleType("mlops_custom_model")
-    module.__file__ = str(custom_file(spec, directory))
+    module.__file__ = spec.file
     try:
         # The team's own code, from its own folder: this is what `custom` means. Executed from the
-        # bytes that were checked, so that no stale bytecode is taken and none is written.
+        # text that was checked, so that no stale bytecode is taken and none is written.
         exec(compile(source, spec.file, "exec"), module.__dict__)  # noqa: S102
     except Exception as error:
         raise _failed(spec, error) from error

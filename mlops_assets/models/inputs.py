@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -23,9 +24,11 @@ class ModelInputs:
             unseen or rare, the others are the known categories.
         outputs: Scores for each row.
         directory: The project's folder.
+        files: Text of the project's files as they were when the project was loaded.
     """
 
     numeric: tuple[str, ...]
     cardinalities: tuple[int, ...]
     outputs: int
     directory: Path
+    files: Mapping[str, str] = field(default_factory=dict)

@@ -100,7 +100,8 @@ def write_bundle(
     if project.spec.model.type == "custom":
         from mlops_assets.models.custom import custom_source
 
-        bodies[CUSTOM_FILE] = custom_source(project.spec.model, project.directory)
+        source = custom_source(project.spec.model, project.directory, project.files)
+        bodies[CUSTOM_FILE] = source.encode()
     return _write(directory, bodies)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from mlops_assets.config.project import Project
 from mlops_assets.models import ModelInputs, build_module
 from mlops_assets.training.preprocessing import Preprocessing
 
@@ -101,7 +99,7 @@ class Core(nn.Module):
         return self.answer(self.network(self.encoder(numeric), categorical))
 
 
-def build_core(model: Any, preprocessing: Preprocessing, directory: Path) -> Core:
+def build_core(project: Project, preprocessing: Preprocessing) -> Core:
     """The untrained module; seed torch first for the same weights.
 
     Raises:
@@ -111,6 +109,7 @@ def build_core(model: Any, preprocessing: Preprocessing, directory: Path) -> Cor
         numeric=preprocessing.encoded_names,
         cardinalities=preprocessing.cardinalities,
         outputs=preprocessing.label.outputs,
-        directory=directory,
+        directory=project.directory,
+        files=project.files,
     )
-    return Core(preprocessing, build_module(model, inputs))
+    return Core(preprocessing, build_module(project.spec.model, inputs))

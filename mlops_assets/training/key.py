@@ -42,7 +42,7 @@ def training_key(project: Project, features_version: str, code_version: str = ""
     if spec.model.type == "custom":
         from mlops_assets.models.custom import custom_source
 
-        source = custom_source(spec.model, project.directory)
-        parts["custom_model"] = hashlib.sha256(source).hexdigest()
+        source = custom_source(spec.model, project.directory, project.files)
+        parts["custom_model"] = hashlib.sha256(source.encode()).hexdigest()
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -68,10 +68,10 @@ def check_parity(
         raise ParityError(
             "the shapes differ", where=where, found=found.shape, expected=expected.shape
         )
+    if len(expected) == 0:
+        raise ParityError("there are no rows to compare", where=where)
     first = expected.reshape(len(expected), -1).astype(np.float64) / deviation
     second = found.reshape(len(found), -1).astype(np.float64) / deviation
-    if len(first) == 0:
-        raise ParityError("there are no rows to compare", where=where)
     _require_finite(first, runtimes[0], where)
     _require_finite(second, runtimes[1], where)
     difference = np.abs(first - second)

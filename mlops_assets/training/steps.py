@@ -130,8 +130,12 @@ def gradient_step(
 ) -> Iterator[GradientStep]:
     """The faster kind of step for this network, device and batch size."""
     workers = min(cores, batch // _ROWS_A_WORKER)
-    if compute.device != "cpu" or workers < 2 or not getattr(network, "replicable", False):
+    if compute.device != "cpu" or not getattr(network, "replicable", False):
         yield GradientStep(network, loss, rows, compute)
+        return
+    if workers < 2:
+        with torch_threads(1):
+            yield GradientStep(network, loss, rows, compute)
         return
     with (
         torch_threads(1),

@@ -125,7 +125,7 @@ def _start(
     from mlops_assets.training.rows import place_rows
 
     spec = project.spec
-    core = build_core(spec.model, preprocessing, project.directory).to(torch_device(compute))
+    core = build_core(project, preprocessing).to(torch_device(compute))
     validation = place_rows(table, split.validation, preprocessing, core.encoder, compute)
     train_rows = place_rows(table, split.train, preprocessing, core.encoder, compute)
     fit = Fit(
