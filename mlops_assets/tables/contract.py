@@ -92,15 +92,15 @@ def require_distinct_names(names: Iterable[str], where: str) -> None:
     """
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.lower(), name)
-        if other is not name:
+        if name.lower() in seen:
             raise SchemaError(
                 "two columns have the same name",
                 where=where,
-                found=f"{other} and {name}",
+                found=f"{seen[name.lower()]} and {name}",
                 expected="names that differ in more than upper and lower case",
                 fix="rename one of them",
             )
+        seen[name.lower()] = name
 
 
 def _listed(columns: list[str], limit: int = 30) -> str:
