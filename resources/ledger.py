@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mlops_assets.errors import AlreadyExistsError, LedgerConflictError
+from mlops_assets.errors import AlreadyExistsError, LedgerConflictError, StoreError
 from resources.processes import start_ticks
 from resources.store import Store
 
@@ -63,6 +63,9 @@ class LedgerState:
         head: Number of the newest entry, 0 when there is none.
         champion: The entry that made the live version live, if a version is live.
         serving: Versions to keep loaded, newest first; the champion is the first of them.
+        earlier: Versions below the champion that were live and were not rolled back from, newest
+            first.
+        lived: Every version that was ever live.
         bundles: Bundle by version, for every version that was ever begun.
         quarantined: Versions that were refused or abandoned.
         pending: A deployment that was begun and has not ended.
@@ -71,6 +74,8 @@ class LedgerState:
     head: int = 0
     champion: Entry | None = None
     serving: tuple[int, ...] = ()
+    earlier: tuple[int, ...] = ()
+    lived: frozenset[int] = frozenset()
     bundles: dict[int, str] = field(default_factory=dict)
     quarantined: frozenset[int] = frozenset()
     pending: Entry | None = None
@@ -99,9 +104,12 @@ class Ledger:
         self._prefix = prefix
 
     def entries(self) -> list[Entry]:
-        """All entries, oldest first."""
-        keys = sorted(self._store.keys(self._prefix))
-        return [Entry.model_validate_json(self._store.read(key)) for key in keys]
+        """All entries, oldest first.
+
+        Raises:
+            StoreError: One of them was damaged.
+        """
+        return [self._read(key) for key in sorted(self._store.keys(self._prefix))]
 
     def state(self, keep_versions: int = 3) -> LedgerState:
         """What is live, loaded and in flight.
@@ -149,7 +157,7 @@ class Ledger:
         try:
             self._store.create(self._key(entry.sequence), entry.model_dump_json().encode())
         except AlreadyExistsError as error:
-            winner = Entry.model_validate_json(self._store.read(self._key(entry.sequence)))
+            winner = self._read(self._key(entry.sequence))
             raise LedgerConflictError(
                 f"another run changed the deployment first, so `{action}` of version {version} "
                 "was given up",
@@ -160,6 +168,17 @@ class Ledger:
             ) from error
         return entry
 
+    def _read(self, key: str) -> Entry:
+        try:
+            return Entry.model_validate_json(self._store.read(key))
+        except ValidationError as error:
+            raise StoreError(
+                "an entry of the deployment ledger cannot be read",
+                where=key,
+                found=f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}",
+                fix="restore the file from a backup; entries are never changed by the engine",
+            ) from error
+
     def _key(self, sequence: int) -> str:
         return f"{self._prefix}/{sequence:06d}.json"
 
@@ -168,14 +187,16 @@ def fold(entries: Sequence[Entry], keep_versions: int) -> LedgerState:
     """Add entries up to a state (pure).
 
     Versions that were live before the champion stay loaded, newest first, as far as
-    ``keep_versions`` reaches; versions above the champion are never loaded, because clients that
-    name no version get the highest one.
+    ``keep_versions`` reaches. Versions above the champion are never loaded, because clients that
+    name no version get the highest one; those that a rollback left are not gone back to either,
+    unless a later rollback names them.
     """
     champion: Entry | None = None
     pending: Entry | None = None
     bundles: dict[int, str] = {}
     refused: set[int] = set()
     lived: set[int] = set()
+    trusted: set[int] = set()
     for entry in entries:
         bundles.setdefault(entry.version, entry.bundle_id)
         if entry.action == "deploy":
@@ -187,16 +208,17 @@ def fold(entries: Sequence[Entry], keep_versions: int) -> LedgerState:
         if entry.action in LIVE_ACTIONS:
             champion = entry
             lived.add(entry.version)
+            trusted = {v for v in trusted if v < entry.version} | {entry.version}
         if entry.action == "retire":
             champion = None
-    serving: tuple[int, ...] = ()
-    if champion is not None:
-        earlier = sorted((v for v in lived if v < champion.version), reverse=True)
-        serving = (champion.version, *earlier)[:keep_versions]
+    current = (champion.version,) if champion else ()
+    earlier = tuple(sorted(trusted - set(current), reverse=True))
     return LedgerState(
         head=entries[-1].sequence if entries else 0,
         champion=champion,
-        serving=serving,
+        serving=(*current, *earlier)[:keep_versions] if current else (),
+        earlier=earlier,
+        lived=frozenset(lived),
         bundles=bundles,
         quarantined=frozenset(refused),
         pending=pending,

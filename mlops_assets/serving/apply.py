@@ -9,7 +9,7 @@ from mlops_assets.config.project import Project
 from mlops_assets.errors import BundleError, StoreError
 from mlops_assets.serving.target import model_config
 from mlops_assets.training.bundle import Bundle, open_bundle
-from resources.triton.repository import file_digest
+from mlops_assets.training.bundle_schema import ONNX_FILE
 
 if TYPE_CHECKING:
     from mlops_assets.serving.site import Site
@@ -58,6 +58,10 @@ def make_plan(project: Project, store: Store, state: LedgerState) -> Plan | None
 
     An earlier version stays loaded only if it takes the champion's inputs, because a model's
     versions share one configuration, and only if its bundle is still good.
+
+    Raises:
+        StoreError: The champion's bundle is not in the store.
+        BundleError: The champion's bundle was changed.
     """
     if state.champion is None:
         return None
@@ -73,34 +77,60 @@ def make_plan(project: Project, store: Store, state: LedgerState) -> Plan | None
     return Plan(champion, bundles)
 
 
-def apply_plan(site: Site, plan: Plan) -> list[str]:
-    """Publish what is missing, write the configuration, load, and say what was done.
+def publish_bundle(site: Site, model: str, version: int, bundle: Bundle) -> bool:
+    """Put a bundle's graph into the model repository; returns whether it was not there.
 
     Raises:
-        DeploymentError: The server refused it.
+        DeploymentError: It could not be written; nothing is visible.
+    """
+    sha256 = bundle.info.files[ONNX_FILE]["sha256"]
+    return site.target.repository.publish(model, version, bundle.onnx_path, sha256)
+
+
+def write_plan(site: Site, plan: Plan) -> list[str]:
+    """Publish what is missing and write the configuration; returns what was done.
+
+    Raises:
+        DeploymentError: Something could not be written.
+    """
+    done = [
+        f"version {version} written"
+        for version, bundle in plan.bundles.items()
+        if publish_bundle(site, site.model, version, bundle)
+    ]
+    config = model_config(site.project, plan.champion.schema, plan.versions)
+    if site.target.repository.write_config(config):
+        done.append("configuration written")
+    return done
+
+
+def apply_plan(site: Site, plan: Plan) -> list[str]:
+    """Write what is missing, load, and say what was done.
+
+    Raises:
+        DeploymentError: The server refused it, or something could not be written.
         ServerUnavailableError: The server does not answer.
     """
-    repository = site.target.repository
-    done = []
-    for version, bundle in plan.bundles.items():
-        if repository.digest(site.model, version) != file_digest(bundle.onnx_path):
-            repository.publish(site.model, version, bundle.onnx_path)
-            done.append(f"version {version} written")
-    changed = repository.write_config(
-        model_config(site.project, plan.champion.schema, plan.versions)
-    )
-    if changed or done or site.client.ready_versions(site.model) != set(plan.versions):
+    done = write_plan(site, plan)
+    if done or site.client.ready_versions(site.model) != set(plan.versions):
         site.client.load(site.model, plan.versions)
         done.append(f"versions {', '.join(map(str, plan.versions))} loaded")
     return done
 
 
-def restore(site: Site) -> list[str]:
-    """Make the model match the ledger as it is now; returns what was done."""
+def restore(site: Site, *, server_is_away: bool = False) -> list[str]:
+    """Make the model match the ledger as it is now; returns what was done.
+
+    Args:
+        site: The project's place; its lock is held.
+        server_is_away: Correct the files only, so that the server comes back to them.
+    """
     plan = make_plan(site.project, site.store, site.state())
     if plan is not None:
-        return apply_plan(site, plan)
-    if site.client.ready_versions(site.model):
+        return write_plan(site, plan) if server_is_away else apply_plan(site, plan)
+    done = []
+    if not server_is_away and site.client.ready_versions(site.model):
         site.client.unload(site.model)
-        return ["unloaded, because the ledger has no live version"]
-    return []
+        done.append("unloaded, because the ledger has no live version")
+    site.target.repository.remove(site.model)
+    return done

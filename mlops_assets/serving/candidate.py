@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import ServerUnavailableError
+from mlops_assets.serving.apply import publish_bundle
 from mlops_assets.serving.golden import compare_golden
 from mlops_assets.serving.target import model_config
 
@@ -24,21 +25,31 @@ def verify_candidate(site: Site, bundle: Bundle, version: int) -> dict[str, Any]
         ParityError: It answers, but not as it should.
     """
     name = site.project.id.triton_candidate
-    repository = site.target.repository
     try:
-        repository.publish(name, version, bundle.onnx_path)
-        repository.write_config(model_config(site.project, bundle.schema, (version,), name=name))
+        publish_bundle(site, name, version, bundle)
+        config = model_config(site.project, bundle.schema, (version,), name=name)
+        site.target.repository.write_config(config)
         site.client.load(name, (version,))
         return compare_golden(site.client, site.project, bundle, name, version)
     finally:
         discard_candidate(site)
 
 
-def discard_candidate(site: Site) -> None:
-    """Unload and remove the candidate; a server that is away has nothing loaded when it returns."""
+def discard_candidate(site: Site) -> bool:
+    """Unload and remove the candidate; returns whether there was one.
+
+    A server that is away has nothing loaded when it returns.
+    """
+    name = site.project.id.triton_candidate
+    repository = site.target.repository
+    found = (repository.root / name).exists()
     try:
-        site.client.unload(site.project.id.triton_candidate)
+        if found or site.client.ready_versions(name):
+            site.client.unload(name)
+            found = True
     except ServerUnavailableError:
-        return
+        return found
     finally:
-        site.target.repository.remove(site.project.id.triton_candidate)
+        repository.remove(name)
+        repository.clear_staging(name)
+    return found

@@ -9,24 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.project import Project
 from mlops_assets.errors import (
+    BundleError,
     DeploymentError,
     LedgerConflictError,
     MlopsError,
     ParityError,
     ServerUnavailableError,
 )
+from mlops_assets.serving.alive import ensure_alive
 from mlops_assets.serving.apply import apply_plan, make_plan, restore
 from mlops_assets.serving.candidate import verify_candidate
 from mlops_assets.serving.golden import compare_golden
 from mlops_assets.serving.report import report
 from mlops_assets.serving.site import Site, open_site
-from resources.ledger import Entry, fold, is_dead, writer_identity
+from resources.ledger import Action, Entry, fold, is_dead, writer_identity
 
 if TYPE_CHECKING:
     from mlops_assets.serving.result import DeploymentResult
     from mlops_assets.training.bundle import Bundle
     from resources.settings import Settings
     from resources.store import Store
+
+APPEND_ATTEMPTS = 5
 
 
 def deploy(
@@ -44,7 +48,7 @@ def deploy(
     The version number is taken in the ledger first. Then the candidate is loaded under
     :attr:`ProjectId.triton_candidate` and its golden rows are compared; then it joins the model
     that clients call, is compared again, and the ledger says that it is live. Whatever fails on the
-    way, the champion before goes on serving and the candidate is quarantined.
+    way, the champion before goes on serving and the ledger says why.
 
     Raises:
         ServerUnavailableError: Triton does not answer; worth another try.
@@ -55,28 +59,33 @@ def deploy(
     with open_site(project, store, settings) as site:
         before = site.state().champion
         if before is not None and before.bundle_id == bundle.id:
-            restore(site)
+            _keep(site)
             return report(site, started=started, unchanged=True)
         claim = _claim(site, bundle, run_id, reason)
         try:
             golden = verify_candidate(site, bundle, claim.version)
-            _join(site, claim)
-            compare_golden(site.client, project, bundle, site.model, claim.version)
-            _promote(site, claim, reason, evidence or {})
-        except MlopsError as error:
+            with site.lock():
+                _join(site, claim)
+                compare_golden(site.client, project, bundle, site.model, claim.version)
+                _promote(site, claim, reason, evidence or {})
+        except BaseException as error:
             _refuse(site, claim, error)
-            if not isinstance(error, ParityError):
-                raise
-            raise DeploymentError(
-                "the served candidate does not answer as torch and ONNX Runtime did",
-                where=f"{site.model} version {claim.version}",
-                found=error,
-                fix="the candidate is quarantined and the live model goes on; train again",
-            ) from error
-        site.prune()
+            if isinstance(error, ParityError):
+                raise _wrong_answers(site, claim, error) from error
+            raise
+        with site.lock():
+            site.prune()
         return report(
             site, started=started, golden=golden, before=before.version if before else None
         )
+
+
+def _keep(site: Site) -> None:
+    """Make sure that the champion serves, unless another run changes that right now."""
+    with site.lock():
+        if site.state().pending is None:
+            restore(site)
+            ensure_alive(site)
 
 
 def _claim(site: Site, bundle: Bundle, run_id: str, reason: str) -> Entry:
@@ -84,15 +93,8 @@ def _claim(site: Site, bundle: Bundle, run_id: str, reason: str) -> Entry:
     state = site.state()
     head = state.head
     if state.pending is not None:
-        if not is_dead(state.pending, datetime.now(UTC), run_id):
-            raise LedgerConflictError(
-                "another deployment is under way",
-                where=f"{site.project.id} version {state.pending.version}",
-                found=f"run {state.pending.run_id}, since {state.pending.at:%Y-%m-%d %H:%M:%S} UTC",
-                fix="wait for it; one whose process died is given up by the next deployment",
-            )
-        reason_dead = f"run {state.pending.run_id} ended without a word"
-        head = close(site, state.pending, "abandon", reason_dead, expected_head=head).sequence
+        require_dead(site, state.pending, run_id)
+        head = give_up(site, state.pending, expected_head=head).sequence
     return site.ledger.append(
         "deploy",
         version=state.next_version,
@@ -104,17 +106,34 @@ def _claim(site: Site, bundle: Bundle, run_id: str, reason: str) -> Entry:
     )
 
 
-def close(
-    site: Site, claim: Entry, action: str, reason: str, *, expected_head: int | None = None
-) -> Entry:
-    """End a deployment that was begun: ``quarantine`` or ``abandon``."""
+def require_dead(site: Site, pending: Entry, run_id: str | None = None) -> None:
+    """Refuse to go on while another deployment is under way.
+
+    Raises:
+        LedgerConflictError: It is.
+    """
+    if not is_dead(pending, datetime.now(UTC), run_id):
+        raise LedgerConflictError(
+            "another deployment is under way",
+            where=f"{site.project.id} version {pending.version}",
+            found=f"run {pending.run_id}, since {pending.at:%Y-%m-%d %H:%M:%S} UTC",
+            fix="wait for it; one whose process died is given up by the next deployment",
+        )
+
+
+def give_up(site: Site, pending: Entry, *, expected_head: int) -> Entry:
+    """Write down that a deployment died.
+
+    Raises:
+        LedgerConflictError: Another run has written first.
+    """
     return site.ledger.append(
-        "abandon" if action == "abandon" else "quarantine",
-        version=claim.version,
-        bundle_id=claim.bundle_id,
-        run_id=claim.run_id,
-        reason=reason,
-        expected_head=site.state().head if expected_head is None else expected_head,
+        "abandon",
+        version=pending.version,
+        bundle_id=pending.bundle_id,
+        run_id=pending.run_id,
+        reason=f"run {pending.run_id} ended without a word",
+        expected_head=expected_head,
     )
 
 
@@ -122,10 +141,15 @@ def _join(site: Site, claim: Entry) -> None:
     """Serve the candidate as the highest version of the model that clients call."""
     promoted = claim.model_copy(update={"action": "promote", "sequence": claim.sequence + 1})
     keep = site.project.spec.deployment.keep_versions
-    plan = make_plan(site.project, site.store, fold([*site.ledger.entries(), promoted], keep))
-    if plan is None or plan.versions[0] != claim.version:
+    entries = site.ledger.entries()
+    plan = make_plan(site.project, site.store, fold([*entries, promoted], keep))
+    if plan is None or entries[-1].sequence != claim.sequence:
         raise LedgerConflictError(
-            "the deployment was overtaken", where=str(site.project.id), found="a newer entry"
+            "the deployment was overtaken",
+            where=f"{site.project.id} version {claim.version}",
+            found=f"{entries[-1].action} of version {entries[-1].version} by run "
+            f"{entries[-1].run_id}",
+            expected=f"entry {claim.sequence} to be the newest",
         )
     apply_plan(site, plan)
 
@@ -142,12 +166,61 @@ def _promote(site: Site, claim: Entry, reason: str, evidence: Mapping[str, Any])
     )
 
 
-def _refuse(site: Site, claim: Entry, error: MlopsError) -> None:
-    """Write down why the candidate was refused, and make Triton serve the champion as before."""
-    away = isinstance(error, ServerUnavailableError)
-    given_up = away or isinstance(error, LedgerConflictError)
-    reason = f"{error.problem}: {error.found}" if error.found else error.problem
-    close(site, claim, "abandon" if given_up else "quarantine", reason)
-    if not away:
-        restore(site)
-    site.prune()
+def _refuse(site: Site, claim: Entry, error: BaseException) -> None:
+    """Write down why the candidate was refused, and make Triton serve the champion as before.
+
+    What goes wrong here does not hide the first error; the reconciler finds it later.
+    """
+    try:
+        _close(site, claim, error)
+        with site.lock():
+            restore(site, server_is_away=isinstance(error, ServerUnavailableError))
+            site.prune()
+    except MlopsError as second:
+        error.add_note(f"while the live model was put back: {second}")
+
+
+def _close(site: Site, claim: Entry, error: BaseException) -> None:
+    """``quarantine`` when the candidate is at fault, else ``abandon``."""
+    action: Action = "quarantine" if _is_at_fault(error) else "abandon"
+    for attempt in range(APPEND_ATTEMPTS):
+        state = site.state()
+        if state.pending is None or state.pending.version != claim.version:
+            return
+        try:
+            site.ledger.append(
+                action,
+                version=claim.version,
+                bundle_id=claim.bundle_id,
+                run_id=claim.run_id,
+                reason=_reason(error),
+                expected_head=state.head,
+            )
+        except LedgerConflictError:
+            if attempt == APPEND_ATTEMPTS - 1:
+                raise
+        else:
+            return
+
+
+def _is_at_fault(error: BaseException) -> bool:
+    """Whether the candidate is to blame: not a server that is away, another run or a full disk."""
+    if isinstance(error, ServerUnavailableError | LedgerConflictError):
+        return False
+    refused = isinstance(error, DeploymentError | ParityError | BundleError)
+    return refused and not isinstance(error.__cause__, OSError)
+
+
+def _reason(error: BaseException) -> str:
+    if not isinstance(error, MlopsError):
+        return f"{type(error).__name__}: {error}"[:500]
+    return f"{error.problem}: {error.found}" if error.found else error.problem
+
+
+def _wrong_answers(site: Site, claim: Entry, error: ParityError) -> DeploymentError:
+    return DeploymentError(
+        "the served candidate does not answer as torch and ONNX Runtime did",
+        where=f"{site.model} version {claim.version}",
+        found=error,
+        fix="the candidate is quarantined and the live model goes on; train again",
+    )

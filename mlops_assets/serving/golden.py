@@ -30,9 +30,16 @@ def golden_feeds(bundle: Bundle, start: int = 0, stop: int | None = None) -> dic
 
 
 def compare_golden(
-    client: TritonClient, project: Project, bundle: Bundle, model: str, version: int
+    client: TritonClient, project: Project, bundle: Bundle, model: str, version: int | None
 ) -> dict[str, Any]:
     """Send every golden row and compare with both runtimes.
+
+    Args:
+        client: The server.
+        project: The project, for its tolerance.
+        bundle: The bundle that should answer.
+        model: Model name.
+        version: Its version; None is what clients get that name none.
 
     Returns:
         Both comparisons, as JSON.
@@ -54,7 +61,7 @@ def compare_golden(
         if served.ndim != 2 or served.shape[1] != 1:
             raise ParityError(
                 "the served output has the wrong shape",
-                where=f"{model} version {version}",
+                where=f"{model} version {version or '(newest)'}",
                 found=served.shape,
                 expected=f"({rows}, 1)",
             )

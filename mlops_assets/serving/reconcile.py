@@ -8,20 +8,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mlops_assets.config.project import Project
-from mlops_assets.errors import DeploymentError, LedgerConflictError, ServerUnavailableError
-from mlops_assets.serving.apply import Plan, make_plan, restore
+from mlops_assets.errors import LedgerConflictError, MlopsError, ServerUnavailableError
+from mlops_assets.serving.alive import ensure_alive, serving_state
+from mlops_assets.serving.apply import restore
 from mlops_assets.serving.candidate import discard_candidate
-from mlops_assets.serving.deploy import close
-from mlops_assets.serving.golden import golden_feeds
+from mlops_assets.serving.deploy import give_up
 from mlops_assets.serving.site import Site, open_site
 from mlops_assets.serving.target import Target
-from resources.ledger import Ledger, LedgerState, is_dead
-from resources.triton.client import TritonClient
+from resources.ledger import Ledger, is_dead
 
 if TYPE_CHECKING:
-    from mlops_assets.training.bundle import Bundle
     from resources.settings import Settings
     from resources.store import Store
+
+__all__ = ["Correction", "reconcile", "reconcile_project", "serving_state"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def reconcile(
 ) -> list[Correction]:
     """Repair every project's model: files, configuration, loaded versions, and dead backends.
 
-    Every champion is asked for one real prediction, because a server whose backend died still
-    says that it is ready.
+    Every champion is asked for its golden rows, because a server whose backend died still says
+    that it is ready. One model that cannot be repaired does not keep the others from it.
 
     Args:
         projects: The projects.
@@ -52,86 +52,58 @@ def reconcile(
         settings: Where the server is.
 
     Raises:
-        ServerUnavailableError: Triton does not answer.
-        DeploymentError: A model cannot be repaired; the others were.
+        ServerUnavailableError: A server does not answer.
+        MlopsError: A model cannot be repaired; the others were.
     """
     corrections: list[Correction] = []
-    problems: list[DeploymentError] = []
+    problems: list[MlopsError] = []
+    away: set[str] = set()
     for project in projects:
+        url = Target.of(project, settings).grpc_url
+        if url in away:
+            continue
         try:
             done = reconcile_project(project, store, settings)
-        except ServerUnavailableError:
-            raise
-        except DeploymentError as error:
+        except MlopsError as error:
             problems.append(error)
+            if isinstance(error, ServerUnavailableError):
+                away.add(url)
             continue
         corrections += [Correction(str(project.id), text) for text in done]
     if problems:
-        raise problems[0]
+        first = problems[0]
+        for other in [*problems[1:], *corrections]:
+            first.add_note(str(other))
+        raise first
     return corrections
 
 
 def reconcile_project(project: Project, store: Store, settings: Settings) -> list[str]:
     """Repair one project's model; returns what was done.
 
-    A model that is being deployed right now is left alone.
+    A model that is being changed right now is left alone.
     """
-    ledger = Ledger(store, project.id.ledger_prefix)
-    state = ledger.state(project.spec.deployment.keep_versions)
-    if state.head == 0 or (state.pending and not is_dead(state.pending, datetime.now(UTC))):
+    if Ledger(store, project.id.ledger_prefix).state().head == 0:
         return []
     with open_site(project, store, settings) as site:
-        done = _close_pending(site, state)
-        done += restore(site)
-        plan = make_plan(project, store, state)
-        if plan is not None:
-            done += _revive_if_dead(site, plan)
-        site.prune()
+        try:
+            with site.lock(wait_seconds=0):
+                return _repair(site)
+        except LedgerConflictError:
+            return []
+
+
+def _repair(site: Site) -> list[str]:
+    state = site.state()
+    done = []
+    if state.pending is not None:
+        if not is_dead(state.pending, datetime.now(UTC)):
+            return []
+        entry = give_up(site, state.pending, expected_head=state.head)
+        done.append(f"version {entry.version} given up, because {entry.reason}")
+    if discard_candidate(site):
+        done.append("a candidate that was left behind was removed")
+    done += restore(site)
+    done += ensure_alive(site)
+    site.prune()
     return done
-
-
-def _close_pending(site: Site, state: LedgerState) -> list[str]:
-    """Write down that a deployment died, and remove what it left."""
-    if state.pending is None:
-        return []
-    reason = f"run {state.pending.run_id} ended without a word"
-    try:
-        close(site, state.pending, "abandon", reason, expected_head=state.head)
-    except LedgerConflictError:
-        return []
-    discard_candidate(site)
-    site.target.repository.clear_staging()
-    return [f"version {state.pending.version} given up, because {reason}"]
-
-
-def _revive_if_dead(site: Site, plan: Plan) -> list[str]:
-    """Unload and load a model whose backend died: nothing else brings it back."""
-    try:
-        _ask(site, plan.champion)
-    except ServerUnavailableError:
-        raise
-    except DeploymentError as error:
-        site.client.unload(site.model)
-        site.client.load(site.model, plan.versions)
-        _ask(site, plan.champion)
-        return [f"restarted, because it answered: {error.found or error.problem}"]
-    return []
-
-
-def _ask(site: Site, champion: Bundle) -> None:
-    feeds = golden_feeds(champion, 0, 1)
-    site.client.infer(site.model, None, feeds, champion.schema.output_name)
-
-
-def serving_state(project: Project, settings: Settings, state: LedgerState) -> str:
-    """``ready``, ``not ready`` or ``unreachable``, for people."""
-    if state.champion is None:
-        return "nothing is live"
-    try:
-        with TritonClient(Target.of(project, settings).grpc_url) as client:
-            ready = client.ready_versions(project.id.triton_model)
-    except ServerUnavailableError:
-        return "unreachable"
-    except DeploymentError:
-        return "not ready"
-    return "ready" if state.champion.version in ready else "not ready"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_assets.config.project import Project
 from mlops_assets.serving.target import Target
 from resources.ledger import Ledger, LedgerState
+from resources.triton.repository import LOCK_SECONDS
 
 if TYPE_CHECKING:
     from resources.settings import Settings
@@ -47,9 +48,18 @@ class Site:
         """What the ledger says now."""
         return self.ledger.state(self.project.spec.deployment.keep_versions)
 
+    def lock(self, *, wait_seconds: float = LOCK_SECONDS) -> AbstractContextManager[None]:
+        """Hold this while what clients get is changed.
+
+        Raises:
+            LedgerConflictError: Another process holds it for too long.
+        """
+        return self.target.repository.lock(self.model, wait_seconds=wait_seconds)
+
     def prune(self) -> None:
-        """Remove the files of versions that are no longer served."""
+        """Remove the files of versions that are no longer served, and of killed writers."""
         self.target.repository.prune(self.model, self.state().serving)
+        self.target.repository.clear_staging(self.model)
 
 
 @contextmanager

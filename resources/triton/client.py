@@ -39,6 +39,13 @@ class TritonClient:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
+    def is_live(self) -> bool:
+        """Whether the server answers."""
+        try:
+            return bool(self._call("is_server_live", client_timeout=CALL_SECONDS))
+        except ServerUnavailableError:
+            return False
+
     def require_live(self) -> None:
         """Check that the server answers.
 
@@ -125,13 +132,7 @@ class TritonClient:
             tensor = InferInput(name, list(values.shape), kind)
             tensor.set_data_from_numpy(values)
             inputs.append(tensor)
-        answer = self._call(
-            "infer",
-            model,
-            inputs,
-            model_version="" if version is None else str(version),
-            client_timeout=CALL_SECONDS,
-        )
+        answer = self._answer(model, inputs, "" if version is None else str(version))
         result = answer.as_numpy(output)
         if result is None:
             raise DeploymentError(
@@ -140,6 +141,22 @@ class TritonClient:
                 expected=f"output `{output}`",
             )
         return np.asarray(result, dtype=np.float32)
+
+    def _answer(self, model: str, inputs: list[Any], version: str) -> Any:
+        try:
+            return self._call(
+                "infer", model, inputs, model_version=version, client_timeout=CALL_SECONDS
+            )
+        except ServerUnavailableError as error:
+            if not self.is_live():
+                raise
+            raise DeploymentError(
+                "the server answers, but the model does not",
+                where=f"{model} on {self.url}",
+                found=error.found,
+                expected=f"an answer within {CALL_SECONDS:.0f} s",
+                fix="read Triton's log",
+            ) from error
 
     def _confirm(self, model: str, versions: set[int], seconds: float) -> bool:
         end = time.monotonic() + seconds

@@ -6,20 +6,26 @@ The layout is the one that NVIDIA's container serves with its native ONNX Runtim
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import json
+import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_assets.errors import DeploymentError
-from resources.durable import sync_directory, write_file
+from mlops_assets.errors import DeploymentError, LedgerConflictError
+from resources.durable import file_digest, sync_directory, write_file
 
 MODEL_FILE = "model.onnx"
 CONFIG_FILE = "config.pbtxt"
 STAGING = ".staging"
+LOCKS = ".locks"
+LOCK_SECONDS = 300.0
+"""A change of a served model waits so long for another one to end."""
 
 
 @dataclass(frozen=True)
@@ -97,37 +103,72 @@ class ModelRepository:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def publish(self, model: str, version: int, onnx: Path) -> None:
+    @contextmanager
+    def lock(self, model: str, *, wait_seconds: float = LOCK_SECONDS) -> Iterator[None]:
+        """Only one process at a time changes what clients of a model get.
+
+        The lock ends with its process, however that ends.
+
+        Raises:
+            LedgerConflictError: Another process holds it for too long.
+        """
+        folder = self.root / LOCKS
+        with _explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder / model, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            end = time.monotonic() + wait_seconds
+            while not _try_lock(descriptor):
+                if time.monotonic() >= end:
+                    raise LedgerConflictError(
+                        "another process is changing what is served",
+                        where=f"{model} in {self.root}",
+                        fix="wait for it and try again",
+                    )
+                time.sleep(0.05)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def publish(self, model: str, version: int, onnx: Path, sha256: str) -> bool:
         """Make a version's folder appear with its complete content.
 
         It is written and synced elsewhere in the same file system and then renamed; a folder
         with the same content is left as it is.
 
+        Args:
+            model: Model name.
+            version: Its version.
+            onnx: The graph.
+            sha256: What the graph's SHA-256 should be.
+
+        Returns:
+            Whether something was written.
+
         Raises:
-            DeploymentError: The disk is full or not writable; nothing is visible.
+            DeploymentError: The disk is full or not writable, or the graph was changed; nothing
+                is visible.
         """
         target = self._version(model, version)
-        if self.digest(model, version) == file_digest(onnx):
-            return
-        staged = self.root / STAGING / uuid.uuid4().hex
-        try:
+        if self.digest(model, version) == sha256:
+            return False
+        staged, replaced = self._staged(model), self._staged(model)
+        with _explained(target), _removed(staged), _removed(replaced):
             staged.mkdir(parents=True)
-            write_file(staged / MODEL_FILE, onnx.read_bytes())
+            _copy(onnx, staged / MODEL_FILE)
+            if file_digest(staged / MODEL_FILE) != sha256:
+                raise DeploymentError(
+                    "the graph is not the one that was trained",
+                    where=onnx,
+                    fix="restore the bundle from a backup, or train again",
+                )
             sync_directory(staged)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
-                shutil.rmtree(target)
+                target.rename(replaced)
             staged.rename(target)
             sync_directory(target.parent)
-        except OSError as error:
-            raise DeploymentError(
-                "the version could not be written into the model repository",
-                where=target,
-                found=error.strerror or str(error),
-                fix="make room or correct the folder's permissions; the live model goes on",
-            ) from error
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+        return True
 
     def write_config(self, config: ModelConfig) -> bool:
         """Replace a model's configuration, whole; returns whether it was another before.
@@ -140,22 +181,13 @@ class ModelRepository:
         text = config.render()
         if path.exists() and path.read_text(encoding="utf-8") == text:
             return False
-        draft = self.root / STAGING / uuid.uuid4().hex
-        try:
+        staged = self._staged(config.name)
+        with _explained(path), _removed(staged):
             folder.mkdir(parents=True, exist_ok=True)
-            draft.parent.mkdir(parents=True, exist_ok=True)
-            write_file(draft, text.encode())
-            draft.replace(path)
+            staged.mkdir(parents=True)
+            write_file(staged / CONFIG_FILE, text.encode())
+            (staged / CONFIG_FILE).replace(path)
             sync_directory(folder)
-        except OSError as error:
-            raise DeploymentError(
-                "the model's configuration could not be written",
-                where=path,
-                found=error.strerror or str(error),
-                fix="make room or correct the folder's permissions; the live model goes on",
-            ) from error
-        finally:
-            draft.unlink(missing_ok=True)
         return True
 
     def digest(self, model: str, version: int) -> str | None:
@@ -173,23 +205,62 @@ class ModelRepository:
         """Remove the version folders that are not to be kept; returns which."""
         kept = set(keep)
         gone = [version for version in self.versions(model) if version not in kept]
-        for version in gone:
-            shutil.rmtree(self._version(model, version))
+        with _explained(self.root / model):
+            for version in gone:
+                shutil.rmtree(self._version(model, version))
         return gone
 
     def remove(self, model: str) -> None:
         """Remove a model's folder."""
-        shutil.rmtree(self.root / model, ignore_errors=True)
+        with _explained(self.root / model):
+            if (self.root / model).exists():
+                shutil.rmtree(self.root / model)
 
-    def clear_staging(self) -> None:
-        """Remove what killed deployments left."""
-        shutil.rmtree(self.root / STAGING, ignore_errors=True)
+    def clear_staging(self, model: str) -> None:
+        """Remove what killed deployments of a model left; for the holder of its lock only."""
+        for leftover in (self.root / STAGING).glob(f"{model}~*"):
+            shutil.rmtree(leftover)
+
+    def _staged(self, model: str) -> Path:
+        return self.root / STAGING / f"{model}~{uuid.uuid4().hex}"
 
     def _version(self, model: str, version: int) -> Path:
         return self.root / model / str(version)
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("xb") as writer:
+        shutil.copyfileobj(reader, writer)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+@contextmanager
+def _removed(staged: Path) -> Iterator[None]:
+    """Whatever happens in the block, the staged folder is gone after it."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+@contextmanager
+def _explained(where: Path) -> Iterator[None]:
+    """Turn an operating system's refusal into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DeploymentError(
+            "the model repository could not be written",
+            where=where,
+            found=error.strerror or str(error),
+            fix="make room or correct the folder's permissions; the live model goes on",
+        ) from error
