@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -368,6 +369,7 @@ def test_nothing_is_written_or_printed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    caplog.set_level(logging.DEBUG, logger="great_expectations")
     specs = [
         expectation("column_values_to_not_be_null", column="delay"),
         expectation("column_mean_to_be_between", column="carrier", min_value=0),
