@@ -12,7 +12,6 @@ import pytest
 from mlops_assets.errors import DeploymentError, ServerUnavailableError, StoreError
 from mlops_assets.serving.reconcile import reconcile
 from mlops_assets.serving.rollback import retire, rollback
-from resources.triton.client import TritonClient
 from resources.triton.repository import ModelRepository
 
 pytestmark = pytest.mark.triton

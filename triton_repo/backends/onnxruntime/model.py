@@ -5,26 +5,15 @@ runs in the embedded server's own environment (numpy below 2), so it imports not
 """
 
 import json
-import os
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
-_TYPES = {
-    "TYPE_FP32": np.float32,
-    "TYPE_FP64": np.float64,
-    "TYPE_INT64": np.int64,
-    "TYPE_INT32": np.int32,
-    "TYPE_BOOL": np.bool_,
-    "TYPE_STRING": np.object_,
-}
-
-
-def _decode(values):
-    """Triton hands strings over as bytes; ONNX Runtime maps bytes to no category at all."""
-    flat = [value.decode("utf-8", "replace") for value in values.ravel().tolist()]
-    return np.array(flat, dtype=np.object_).reshape(values.shape)
+ERRORS = (Fail, InvalidArgument, RuntimeException, ValueError)
+MAX_MESSAGE = 2000
 
 
 class TritonPythonModel:
@@ -33,65 +22,73 @@ class TritonPythonModel:
     def initialize(self, args):
         """Load the ONNX graph and compare its inputs with the model's configuration."""
         config = json.loads(args["model_config"])
-        self.inputs = [(item["name"], item["data_type"]) for item in config["input"]]
-        self.outputs = [
-            (item["name"], _TYPES[item["data_type"]]) for item in config["output"]
-        ]
-        path = os.path.join(
-            args["model_repository"],
-            args["model_version"],
-            config.get("default_model_filename") or "model.onnx",
-        )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
-        )
-        known = {item.name for item in self.session.get_inputs()}
-        declared = {name for name, _ in self.inputs}
-        if known != declared:
-            raise pb_utils.TritonModelException(
-                f"{path}: the graph's inputs {sorted(known)} are not the configuration's "
-                f"{sorted(declared)}"
-            )
-        self.output_names = [name for name, _ in self.outputs]
+        name = config.get("default_model_filename") or "model.onnx"
+        path = Path(args["model_repository"], args["model_version"], name)
+        self.inputs = [item["name"] for item in config["input"]]
+        self.texts = {i["name"] for i in config["input"] if i["data_type"] == "TYPE_STRING"}
+        self.outputs = [item["name"] for item in config["output"]]
+        self.session = _open(path)
+        _require(path, "inputs", [item.name for item in self.session.get_inputs()], self.inputs)
+        _require(path, "outputs", [item.name for item in self.session.get_outputs()], self.outputs)
 
     def execute(self, requests):
-        """Run all requests of a batch in one call of ONNX Runtime."""
-        columns = {name: [] for name, _ in self.inputs}
-        sizes = []
-        for request in requests:
-            rows = 0
-            for name, _ in self.inputs:
-                values = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
-                rows = values.shape[0]
-                columns[name].append(values)
-            sizes.append(rows)
+        """Run all requests of a batch in one call; if that fails, each one by itself.
+
+        So a request that cannot be answered gets its own error and takes no other with it.
+        """
         try:
-            results = self.session.run(self.output_names, self._feeds(columns))
-        except Exception as error:
-            message = pb_utils.TritonError(f"ONNX Runtime: {error}"[:2000])
-            return [pb_utils.InferenceResponse([], error=message) for _ in requests]
-        return self._split(results, sizes)
+            return self._run(requests)
+        except ERRORS as error:
+            if len(requests) > 1:
+                return [self.execute([request])[0] for request in requests]
+            message = pb_utils.TritonError(f"ONNX Runtime: {error}"[:MAX_MESSAGE])
+            return [pb_utils.InferenceResponse([], error=message)]
 
-    def _feeds(self, columns):
-        feeds = {}
-        for name, kind in self.inputs:
-            parts = columns[name]
-            values = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            feeds[name] = _decode(values) if kind == "TYPE_STRING" else values
-        return feeds
+    def _run(self, requests):
+        columns = {name: [] for name in self.inputs}
+        for request in requests:
+            for tensor in request.inputs():  # one pass: looking each up by name costs far more
+                columns[tensor.name()].append(tensor.as_numpy())
+        sizes = [len(part) for part in columns[self.inputs[0]]]
+        feeds = {name: self._feed(name, parts) for name, parts in columns.items()}
+        return _split(self.outputs, self.session.run(self.outputs, feeds), sizes)
 
-    def _split(self, results, sizes):
-        responses = []
-        start = 0
-        for size in sizes:
-            tensors = [
-                pb_utils.Tensor(name, result[start : start + size].astype(kind, copy=False))
-                for (name, kind), result in zip(self.outputs, results)
-            ]
-            responses.append(pb_utils.InferenceResponse(tensors))
-            start += size
-        return responses
+    def _feed(self, name, parts):
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return _decode(values) if name in self.texts else values
+
+
+def _open(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # many small requests: threads would only wait for each other
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _require(path, kind, found, declared):
+    if sorted(found) != sorted(declared):
+        raise pb_utils.TritonModelException(
+            f"{path}: the graph's {kind} {sorted(found)} are not the configuration's "
+            f"{sorted(declared)}"
+        )
+
+
+def _decode(values):
+    """Triton hands strings over as bytes, which ONNX Runtime takes for no category at all."""
+    texts = np.empty(values.shape, dtype=np.object_)
+    texts.ravel()[:] = [value.decode("utf-8", "replace") for value in values.ravel().tolist()]
+    return texts
+
+
+def _split(names, results, sizes):
+    responses = []
+    start = 0
+    for size in sizes:
+        rows = slice(start, start + size)
+        tensors = [
+            pb_utils.Tensor(name, result[rows]) for name, result in zip(names, results, strict=True)
+        ]
+        responses.append(pb_utils.InferenceResponse(tensors))
+        start += size
+    return responses
