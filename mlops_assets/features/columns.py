@@ -11,7 +11,7 @@ from mlops_assets.config.problems import nearest
 from mlops_assets.config.project import ProjectSpec
 from mlops_assets.errors import SchemaError
 from mlops_assets.tables.contract import require_distinct_names
-from mlops_assets.tables.profile import TableProfile, quoted
+from mlops_assets.tables.profile import TableProfile
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as Expression
@@ -147,6 +147,11 @@ def _stored(name: str, kind: str, role: Role | None) -> Expression:
 
     column = sf.col(quoted(name))
     return column if role is None else role.cast(column, kind).alias(name)
+
+
+def quoted(name: str) -> str:
+    """A column's name as Spark SQL reads it, whatever is in it."""
+    return f"`{name.replace('`', '``')}`"
 
 
 def _type_name(data_type: DataType) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import EmptyDataError, StoreError
 from mlops_assets.tables.profile import TableProfile, profile
-from resources.store import Draft, Manifest, Store
+from resources.store import Column, Draft, Manifest, Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -68,7 +68,8 @@ def publish_table(
         EmptyDataError: There are no rows.
         QualityError: The check refuses the data; nothing is published.
     """
-    found = profile(staged, pii=target.pii)
+    columns = [Column(name=f.name, type=f.dataType.simpleString()) for f in staged.schema]
+    found = profile(sorted(folder.glob("*.parquet")), columns, pii=target.pii)
     if found.rows == 0:
         raise EmptyDataError(
             "there are no rows",
