@@ -66,6 +66,7 @@ class LedgerState:
         earlier: Versions below the champion that were live and were not rolled back from, newest
             first.
         lived: Every version that was ever live.
+        left: Version by bundle, for what a rollback took offline and nobody put back since.
         bundles: Bundle by version, for every version that was ever begun.
         quarantined: Versions that were refused or abandoned.
         pending: A deployment that was begun and has not ended.
@@ -76,6 +77,7 @@ class LedgerState:
     serving: tuple[int, ...] = ()
     earlier: tuple[int, ...] = ()
     lived: frozenset[int] = frozenset()
+    left: dict[str, int] = field(default_factory=dict)
     bundles: dict[int, str] = field(default_factory=dict)
     quarantined: frozenset[int] = frozenset()
     pending: Entry | None = None
@@ -197,6 +199,7 @@ def fold(entries: Sequence[Entry], keep_versions: int) -> LedgerState:
     refused: set[int] = set()
     lived: set[int] = set()
     trusted: set[int] = set()
+    left: dict[str, int] = {}
     for entry in entries:
         bundles.setdefault(entry.version, entry.bundle_id)
         if entry.action == "deploy":
@@ -206,6 +209,9 @@ def fold(entries: Sequence[Entry], keep_versions: int) -> LedgerState:
         if entry.action in {"quarantine", "abandon"}:
             refused.add(entry.version)
         if entry.action in LIVE_ACTIONS:
+            if champion is not None and entry.version < champion.version:
+                left[champion.bundle_id] = champion.version
+            left.pop(entry.bundle_id, None)
             champion = entry
             lived.add(entry.version)
             trusted = {v for v in trusted if v < entry.version} | {entry.version}
@@ -219,6 +225,7 @@ def fold(entries: Sequence[Entry], keep_versions: int) -> LedgerState:
         serving=(*current, *earlier)[:keep_versions] if current else (),
         earlier=earlier,
         lived=frozenset(lived),
+        left=left,
         bundles=bundles,
         quarantined=frozenset(refused),
         pending=pending,

@@ -29,6 +29,8 @@ class Settings:
         triton_grpc_url: ``host:port`` of Triton's gRPC service (``MLOPS_TRITON_GRPC_URL``).
         triton_http_url: Triton's HTTP service (``MLOPS_TRITON_HTTP_URL``).
         triton_repository: Triton's model repository (``MLOPS_TRITON_REPOSITORY``).
+        triton_environments: Where the embedded Triton is installed; checkouts may share it
+            (``MLOPS_TRITON_ENVIRONMENTS``).
     """
 
     root: Path
@@ -37,6 +39,7 @@ class Settings:
     triton_grpc_url: str
     triton_http_url: str
     triton_repository: Path
+    triton_environments: Path
 
     @classmethod
     def from_environment(
@@ -62,6 +65,7 @@ class Settings:
             triton_grpc_url=env.get("MLOPS_TRITON_GRPC_URL", f"{HOST}:{ports['grpc']}"),
             triton_http_url=env.get("MLOPS_TRITON_HTTP_URL", f"http://{HOST}:{ports['http']}"),
             triton_repository=place / env.get("MLOPS_TRITON_REPOSITORY", "triton_repo"),
+            triton_environments=place / env.get("MLOPS_TRITON_ENVIRONMENTS", home / "triton"),
         )
 
 

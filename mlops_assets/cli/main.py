@@ -33,6 +33,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "status": CommandEntry("status:status", "Show champions, versions, ages and last checks."),
     "predict": CommandEntry("predict:predict", "Ask the live model."),
     "rollback": CommandEntry("rollback:rollback", "Serve an earlier version again."),
+    "retire": CommandEntry("retire:retire", "Take a model offline."),
     "triton": CommandEntry("triton:triton", "Manage the embedded Triton server."),
 }
 

@@ -27,6 +27,7 @@ from resources.ledger import Action, Entry, fold, is_dead, writer_identity
 if TYPE_CHECKING:
     from mlops_assets.serving.result import DeploymentResult
     from mlops_assets.training.bundle import Bundle
+    from resources.ledger import LedgerState
     from resources.settings import Settings
     from resources.store import Store
 
@@ -53,7 +54,8 @@ def deploy(
     Raises:
         ServerUnavailableError: Triton does not answer; worth another try.
         LedgerConflictError: Another run deploys.
-        DeploymentError: Triton refused the candidate, or its answers are wrong.
+        DeploymentError: Triton refused the candidate, its answers are wrong, or it is a model that
+            was rolled back from.
     """
     started = time.monotonic()
     with open_site(project, store, settings) as site:
@@ -91,6 +93,7 @@ def _keep(site: Site) -> None:
 def _claim(site: Site, bundle: Bundle, run_id: str, reason: str) -> Entry:
     """Take the next version number, and with it the right to deploy."""
     state = site.state()
+    _require_wanted(site, bundle, state)
     head = state.head
     if state.pending is not None:
         require_dead(site, state.pending, run_id)
@@ -104,6 +107,20 @@ def _claim(site: Site, bundle: Bundle, run_id: str, reason: str) -> Entry:
         evidence=writer_identity(),
         expected_head=head,
     )
+
+
+def _require_wanted(site: Site, bundle: Bundle, state: LedgerState) -> None:
+    """Refuse what a person took offline: no run puts it back on its own."""
+    version = state.left.get(bundle.id)
+    if version is not None:
+        raise DeploymentError(
+            "this model was rolled back from, so it is not deployed again by itself",
+            where=f"{site.project.id} version {version}",
+            found=bundle.id,
+            expected="another model",
+            fix=f"train a better one, or put it back: `mlops rollback {site.project.id} "
+            f"--to {version}`",
+        )
 
 
 def require_dead(site: Site, pending: Entry, run_id: str | None = None) -> None:

@@ -187,7 +187,7 @@ class TritonClient:
                 "Triton refused the request",
                 where=f"{method} on {self.url}",
                 found=error.message(),
-                fix="read Triton's log for the whole reason",
+                fix=_advice(error.message()),
             ) from error
 
     def _away(self, found: object) -> ServerUnavailableError:
@@ -198,6 +198,16 @@ class TritonClient:
             fix="start it (`mlops triton up` or `mlops up`), or correct MLOPS_TRITON_GRPC_URL; "
             "what is live stays as it is",
         )
+
+
+def _advice(message: str) -> str:
+    if "failed to poll" in message:
+        return (
+            "the server may read another model repository than the one that was written: "
+            "MLOPS_TRITON_REPOSITORY or deployment.model_repository must be its "
+            "--model-repository, as this machine sees it"
+        )
+    return "read Triton's log for the whole reason"
 
 
 def _is_ready(item: Any) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +21,8 @@ from resources.triton.environment import Say, ensure_environment, python_library
 
 PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 START_SECONDS = 60.0
+START_ATTEMPTS = 3
+LOCK_FILE = "start.lock"
 BACKEND = Path("backends", "onnxruntime", "model.py")
 """Our Python-based backend, inside the checked-out model repository's folder."""
 
@@ -28,11 +34,13 @@ class TritonServer:
     Attributes:
         record: Its process group and ports.
         log: Its log file.
+        identity: The name that it answers with.
         process: The process, when this one started it.
     """
 
     record: ProcessRecord
     log: Path
+    identity: str
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -50,10 +58,11 @@ class TritonServer:
         return self.record.is_alive()
 
     def is_ready(self) -> bool:
-        """Whether it answers."""
+        """Whether it answers, and not another server on its port."""
         try:
-            return requests.get(f"{self.http_url}/v2/health/live", timeout=2).ok
-        except requests.RequestException:
+            answer = requests.get(f"{self.http_url}/v2", timeout=2)
+            return bool(answer.ok and answer.json()["name"] == self.identity)
+        except (requests.RequestException, KeyError):
             return False
 
     def stop(self) -> None:
@@ -71,28 +80,46 @@ def triton_folder(settings: Settings) -> Path:
 def find_triton(settings: Settings) -> TritonServer | None:
     """The embedded Triton that runs now, if any."""
     record = ProcessRecord.load(settings.home / TRITON_RECORD)
-    return TritonServer(record, _log(settings)) if record else None
+    return TritonServer(record, _log(settings), _identity(settings)) if record else None
 
 
 def ensure_triton(settings: Settings, *, say: Say) -> TritonServer:
-    """The embedded Triton, started if it does not run.
+    """The embedded Triton, started if it does not run; of two at once, one starts it.
 
     Raises:
         EnvironmentProblemError: It cannot be installed or does not start.
     """
-    running = find_triton(settings)
-    if running is not None:
-        return running
-    environment = ensure_environment(
-        Path(os.environ.get("MLOPS_TRITON_ENVIRONMENTS", triton_folder(settings))), say
-    )
-    return start_triton(settings, environment)
+    with _starting(settings, say):
+        running = find_triton(settings)
+        if running is not None:
+            _wait(running)
+            return running
+        return start_triton(settings, ensure_environment(settings.triton_environments, say))
 
 
 def start_triton(settings: Settings, environment: Path) -> TritonServer:
-    """Start the server and wait until it answers; models are loaded by the reconciler."""
+    """Start the server and wait until it answers; models are loaded by the reconciler.
+
+    Raises:
+        EnvironmentProblemError: It does not start.
+    """
     settings.triton_repository.mkdir(parents=True, exist_ok=True)
-    ports = _choose_ports()
+    for attempt in range(1, START_ATTEMPTS + 1):
+        server = _launch(settings, environment, _choose_ports())
+        try:
+            _wait(server)
+        except BaseException as error:
+            server.stop()
+            lost_port = isinstance(error, EnvironmentProblemError) and _is_taken(server.record)
+            if attempt == START_ATTEMPTS or not lost_port:
+                raise
+        else:
+            return server
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _launch(settings: Settings, environment: Path, ports: dict[str, int]) -> TritonServer:
+    """A server under way; it is remembered at once, so that a kill from here on loses none."""
     process, record = start_process(
         _command(settings, environment, ports),
         environment=_variables(environment),
@@ -100,14 +127,32 @@ def start_triton(settings: Settings, environment: Path) -> TritonServer:
         directory=settings.home,
         ports=ports,
     )
-    server = TritonServer(record, _log(settings), process)
-    try:
-        _wait(server)
-    except EnvironmentProblemError:
-        server.stop()
-        raise
     record.save(settings.home / TRITON_RECORD)
-    return server
+    return TritonServer(record, _log(settings), _identity(settings), process)
+
+
+@contextmanager
+def _starting(settings: Settings, say: Say) -> Iterator[None]:
+    """One process at a time starts a server; the lock ends with its process."""
+    folder = triton_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_FILE).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process starts the embedded Triton; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_taken(record: ProcessRecord) -> bool:
+    """Whether another server was faster on one of the ports."""
+    return any(free_port(port) != port for port in record.ports.values())
+
+
+def _identity(settings: Settings) -> str:
+    """The server's name, by which it is told from another one on the same port."""
+    return f"mlops-{hashlib.sha256(str(settings.home).encode()).hexdigest()[:12]}"
 
 
 def _choose_ports() -> dict[str, int]:
@@ -125,6 +170,7 @@ def _command(settings: Settings, environment: Path, ports: dict[str, int]) -> li
         f"--model-repository={settings.triton_repository}",
         f"--backend-directory={_install_backend(settings, environment)}",
         f"--cache-directory={server / 'caches'}",
+        f"--id={_identity(settings)}",
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",
         "--exit-timeout-secs=5",
@@ -164,7 +210,7 @@ def _wait(server: TritonServer) -> None:
     while time.monotonic() < end:
         if server.is_ready():
             return
-        if server.process is not None and server.process.poll() is not None:
+        if not server.is_alive():
             break
         time.sleep(0.1)
     raise EnvironmentProblemError(

@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def main() -> None:
     spec = ProjectSpec.model_validate(order["written"])
     directory = Path(order["directory"])
     project = Project(ProjectId.parse(order["project"]), spec, directory, order["written"])
-    settings = Settings(**{**order["settings"], **{k: Path(order["settings"][k]) for k in PATHS}})
+    paths = {field.name for field in fields(Settings) if field.type == "Path"}
+    settings = Settings(**{k: Path(v) if k in paths else v for k, v in order["settings"].items()})
     store = LocalStore(Path(settings.store_uri))
     bundle = stored_bundle(project, store, order["bundle"])
     if order.get("kill"):
@@ -74,8 +76,6 @@ def main() -> None:
         answer = {"version": result.version}
     sys.stdout.write(json.dumps(answer))
 
-
-PATHS = ("root", "home", "triton_repository")
 
 if __name__ == "__main__":
     main()

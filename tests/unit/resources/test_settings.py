@@ -27,6 +27,7 @@ def test_defaults(root: Path) -> None:
         triton_grpc_url="127.0.0.1:8001",
         triton_http_url="http://127.0.0.1:8000",
         triton_repository=root / "triton_repo",
+        triton_environments=root / ".mlops" / "triton",
     )
 
 
@@ -39,6 +40,7 @@ def test_the_environment_decides(root: Path, tmp_path: Path) -> None:
             "MLOPS_TRITON_GRPC_URL": "triton:1",
             "MLOPS_TRITON_HTTP_URL": "http://triton:2",
             "MLOPS_TRITON_REPOSITORY": "/models",
+            "MLOPS_TRITON_ENVIRONMENTS": "shared",
         }
     )
     assert settings == Settings(
@@ -48,6 +50,7 @@ def test_the_environment_decides(root: Path, tmp_path: Path) -> None:
         triton_grpc_url="triton:1",
         triton_http_url="http://triton:2",
         triton_repository=Path("/models"),
+        triton_environments=root / "shared",
     )
     relative = Settings.from_environment({"MLOPS_STORE_URI": "here"}, root)
     assert relative.store_uri == str(root / "here")
