@@ -26,7 +26,7 @@ class MlpModel(Spec):
     "On Embeddings for Numerical Features in Tabular Deep Learning", section 3.2)."""
     bins: int = Field(default=16, ge=2, le=256)
     """Quantile bins for each number with ``piecewise_linear``."""
-    max_embedding: int = Field(default=32, ge=1, le=1024)
+    max_embedding: int = Field(default=8, ge=1, le=1024)
     """Widest category embedding."""
 
 

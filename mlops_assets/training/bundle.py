@@ -16,6 +16,7 @@ from mlops_assets.training.bundle_safety import (
     verified_files,
 )
 from mlops_assets.training.bundle_schema import (
+    FORMAT,
     JSON_FILES,
     ONNX_FILE,
     WEIGHTS_FILE,
@@ -117,6 +118,13 @@ def open_bundle(directory: Path) -> Bundle:
     if not directory.is_dir():
         raise BundleError("there is no such bundle", where=directory)
     info, bodies = verified_files(directory)
+    if info.get("format") != FORMAT:
+        raise BundleError(
+            "the bundle has a form that this version does not know",
+            where=directory,
+            found=info.get("format"),
+            expected=FORMAT,
+        )
     identity = file_table_id(info["files"])
     if info.get("id") != identity:
         raise BundleError(

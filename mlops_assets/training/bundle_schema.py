@@ -14,6 +14,8 @@ OUTPUT_NAMES: dict[Task, str] = {
     "regression": "prediction",
 }
 
+FORMAT = 1
+"""Version of the form of ``bundle.json`` and of the documents."""
 BUNDLE_FILE = "bundle.json"
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.safetensors"

@@ -17,6 +17,7 @@ from mlops_assets.training.bundle_safety import file_table_id
 from mlops_assets.training.bundle_schema import (
     BUNDLE_FILE,
     CUSTOM_FILE,
+    FORMAT,
     ONNX_FILE,
     WEIGHTS_FILE,
     schema_of,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-FORMAT = 1
 PARITY_ROWS = 8192
 _TIMINGS = ("seconds", "rows_per_second")
 

@@ -33,6 +33,7 @@ from mlops_assets.training.steps import GradientStep, ThreadedGradientStep, auto
 
 _EVALUATION_BATCH = 16_384
 _STEPS_BETWEEN_CHECKS = 50
+_STEPS_BETWEEN_AVERAGES = 4
 _LARGEST_SEED = 2**63
 
 
@@ -151,7 +152,8 @@ class Fit:
             if self._compute.device == "cpu" or place % _STEPS_BETWEEN_CHECKS == 0:
                 _require_finite(float(loss), self.epoch + 1, "loss")
             self._optimizer.step()
-            self._average.update_parameters(self.network)
+            if place % _STEPS_BETWEEN_AVERAGES == 0:
+                self._average.update_parameters(self.network)
             total += loss * len(rows)
         mean = float(total) / len(self._train)
         _require_finite(mean, self.epoch + 1, "loss")
@@ -160,7 +162,8 @@ class Fit:
     def _blend(self, averaged: Any, current: Any, count: Any) -> None:
         """Exponential average over about half an epoch; shorter at first."""
         done = int(count)
-        decay = min(1 - 2 / max(20, self.steps), (1 + done) / (10 + done))
+        updates = self.steps / _STEPS_BETWEEN_AVERAGES
+        decay = min(1 - 2 / max(8, updates), (1 + done) / (4 + done))
         get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()

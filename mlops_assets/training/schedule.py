@@ -6,7 +6,7 @@ import math
 
 from mlops_assets.config.training import TrainingSpec
 
-_STEPS_AN_EPOCH = 64
+_STEPS_AN_EPOCH = 48
 _SMALLEST_BATCH = 32
 _LARGEST_BATCH = 4096
 _BASE_RATE = 1e-3
@@ -16,7 +16,7 @@ _WARMUP = 0.02
 
 
 def batch_size(spec: TrainingSpec, rows: int) -> int:
-    """Rows a step: as written, or the power of two that gives about 64 steps an epoch."""
+    """Rows a step: as written, or the power of two that gives about 48 steps an epoch."""
     if spec.batch_size != "auto":
         return min(spec.batch_size, rows)
     wanted: int = 2 ** round(math.log2(max(1, rows / _STEPS_AN_EPOCH)))

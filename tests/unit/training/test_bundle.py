@@ -437,6 +437,14 @@ def test_a_forged_id_is_refused(bundle):
         open_bundle(bundle.directory)
 
 
+def test_a_bundle_of_another_format_is_refused(bundle):
+    document = json.loads((bundle.directory / "bundle.json").read_text())
+    (bundle.directory / "bundle.json").write_text(json.dumps({**document, "format": 2}))
+
+    with pytest.raises(BundleError, match="does not know"):
+        open_bundle(bundle.directory)
+
+
 def test_oversized_json_is_not_even_read(bundle, monkeypatch):
     monkeypatch.setitem(SIZE_LIMITS, "golden.json", 1000)
 

@@ -128,15 +128,17 @@ def test_an_infinite_loss_stops_and_keeps_the_last_good_checkpoint(
     assert "learning_rate" in str(caught.value)
 
 
-def test_early_stopping_keeps_the_best_epoch(make_project, run, labelled):
+def test_early_stopping_keeps_the_best_epoch(make_project, run, labelled, tmp_path):
     noise = labelled(300).set_column(
         6, "label", pa.array(np.random.default_rng(1).integers(0, 2, 300).astype(np.int32))
     )
     project = make_project(
         training={"epochs": 200, "early_stopping": 2, "learning_rate": 0.02}, model={"dropout": 0}
     )
-    result = run(project, noise)
+    result = run(project, noise, tmp_path / "stopped")
+    again = run(project, noise, tmp_path / "stopped")
 
+    assert _same_weights(result.module, again.module), "the best weights are in the checkpoint"
     losses = [epoch.validation_loss for epoch in result.history]
     assert len(losses) == result.best_epoch + 2 < 200
     assert min(losses) == losses[result.best_epoch - 1]
@@ -259,7 +261,7 @@ def test_the_schedule_warms_up_and_falls_to_zero(make_project):
     assert rate_factor(1.0) == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize(("rows", "size"), [(10, 10), (1000, 32), (20_000, 256), (250_000, 4096)])
+@pytest.mark.parametrize(("rows", "size"), [(10, 10), (1000, 32), (20_000, 512), (250_000, 4096)])
 def test_automatic_batches_grow_with_the_rows(make_project, rows, size):
     assert batch_size(make_project().spec.training, rows) == size
 
