@@ -56,8 +56,7 @@ def ensure_environment(folder: Path, say: Say) -> Path:
 
 def site_packages(environment: Path) -> Path:
     """Where the environment's packages are."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return environment / "lib" / version / "site-packages"
+    return environment / "lib" / f"python{_own_version()}" / "site-packages"
 
 
 def server_folder(environment: Path) -> Path:
@@ -76,9 +75,8 @@ def assemble_backends(environment: Path) -> None:
     python.mkdir(parents=True)
     for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
         shutil.copy2(server / "backends" / "python" / name, python / name)
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = "triton_python_backend_stub"
-    relative = os.path.relpath(server / "python_backend_stubs" / version / stub, python)
+    relative = os.path.relpath(server / "python_backend_stubs" / _own_version() / stub, python)
     (python / stub).symlink_to(relative)
 
 
@@ -102,25 +100,39 @@ def _check_machine() -> None:
             expected="glibc 2.35 or newer (Debian 12, Ubuntu 22.04)",
             fix=other,
         )
-    if python_library() is None:
+    if not _own_library().exists() and not find_library(f"python{_own_version()}"):
         raise EnvironmentProblemError(
             "Triton's Python backend needs the shared Python library",
             where=where,
-            found="no libpython3.11.so.1.0",
+            found=f"no {_own_library().name}",
             expected="the library, from the system or beside this Python",
-            fix="on Debian and Ubuntu: apt-get install libpython3.11",
+            fix=f"on Debian and Ubuntu: apt-get install libpython{_own_version()}",
         )
 
 
-def python_library() -> Path | None:
-    """Folder of ``libpython3.11.so.1.0``: the system's (empty path), or this Python's own."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    folder = Path(str(sysconfig.get_config_var("LIBDIR")))
-    if (folder / f"libpython{version}.so.1.0").exists():
-        return folder
-    if find_library(f"python{version}"):
-        return Path()
-    return None
+def link_python_library(environment: Path) -> Path | None:
+    """A folder with nothing but a link to this Python's shared library, for the backend.
+
+    The library's own folder may hold another C++ or TLS library than the server needs. None when
+    the system's library serves, which the loader finds by itself.
+    """
+    library = _own_library()
+    if not library.exists():
+        return None
+    folder = environment / "libpython"
+    folder.mkdir(exist_ok=True)
+    draft = folder / f".{uuid.uuid4().hex[:8]}"
+    draft.symlink_to(library)
+    draft.replace(folder / library.name)
+    return folder
+
+
+def _own_library() -> Path:
+    return Path(str(sysconfig.get_config_var("LIBDIR"))) / f"libpython{_own_version()}.so.1.0"
+
+
+def _own_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _install(target: Path, requirements: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,12 +18,20 @@ import requests
 from mlops_assets.errors import EnvironmentProblemError
 from resources.processes import HOST, ProcessRecord, free_port, log_tail, start_process, stop_group
 from resources.settings import TRITON_RECORD, Settings
-from resources.triton.environment import Say, ensure_environment, python_library, server_folder
+from resources.triton.environment import (
+    Say,
+    ensure_environment,
+    link_python_library,
+    server_folder,
+)
 
 PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 START_SECONDS = 60.0
 START_ATTEMPTS = 3
 LOCK_FILE = "start.lock"
+ADMINISTRATION = "model-repository,shared-memory,logging,trace"
+"""Closed over HTTP, where any web page that a browser on this machine shows could reach it; the
+key is nobody's. Models are loaded over gRPC."""
 BACKEND = Path("backends", "onnxruntime", "model.py")
 """Our Python-based backend, inside the checked-out model repository's folder."""
 
@@ -171,6 +180,7 @@ def _command(settings: Settings, environment: Path, ports: dict[str, int]) -> li
         f"--backend-directory={_install_backend(settings, environment)}",
         f"--cache-directory={server / 'caches'}",
         f"--id={_identity(settings)}",
+        f"--http-restricted-api={ADMINISTRATION}:X-Key={secrets.token_hex(16)}",
         "--model-control-mode=explicit",
         "--disable-auto-complete-config",
         "--exit-timeout-secs=5",
@@ -199,8 +209,8 @@ def _variables(environment: Path) -> dict[str, str]:
     passed = ("HOME", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES")
     kept = {name: os.environ[name] for name in passed if name in os.environ}
     kept["PATH"] = f"{environment / 'bin'}:/usr/bin:/bin"
-    library = python_library()
-    if library is not None and library != Path():
+    library = link_python_library(environment)
+    if library is not None:
         kept["LD_LIBRARY_PATH"] = str(library)
     return kept
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import requests
 
 from mlops_assets.errors import DeploymentError, EnvironmentProblemError
 from mlops_assets.serving.reconcile import reconcile
@@ -83,6 +84,33 @@ def test_it_listens_on_loopback_only(world):
     addresses = listening(group_of(record))
     assert {port for _, port in addresses} == set(record.ports.values())
     assert {address for address, _ in addresses} <= LOOPBACK
+
+
+def test_over_http_nobody_loads_or_unloads(world):
+    """A web page in a browser of this machine can post to loopback without asking."""
+    world.deploy(world.bundle(1))
+    address = world.settings.triton_http_url
+    for path in (
+        f"repository/models/{world.model}/unload",
+        f"repository/models/{world.model}/load",
+        "repository/index",
+        "logging",
+        "systemsharedmemory/region/all/unregister",
+    ):
+        answer = requests.post(f"{address}/v2/{path}", data="{}", timeout=30)
+        assert answer.status_code == 403, (path, answer.text)
+    world.assert_serves(world.bundle(1), 1)
+
+
+def test_the_backend_finds_its_library_and_no_other(world):
+    world.deploy(world.bundle(1))
+    record = ProcessRecord.load(world.settings.home / TRITON_RECORD)
+    folders = [v for v in variables_of(record.pid) if v.startswith("LD_LIBRARY_PATH=")]
+    for value in folders:
+        for folder in value.partition("=")[2].split(":"):
+            names = [entry.name for entry in Path(folder).iterdir()]
+            assert len(names) == 1
+            assert names[0].startswith("libpython")
 
 
 def test_secrets_do_not_reach_it(world, home, start_server, make_world, make_settings, monkeypatch):
