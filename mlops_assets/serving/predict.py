@@ -141,7 +141,7 @@ def request_body(schema: BundleSchema, row: Row) -> dict[str, Any]:
                 "name": column.name,
                 "shape": [1, 1],
                 "datatype": "FP32" if column.kind == "numeric" else "BYTES",
-                "data": [float(f"{value:.9g}") if column.kind == "numeric" else value],
+                "data": [float(str(value)) if column.kind == "numeric" else value],
             }
         )
     return {"inputs": inputs}
