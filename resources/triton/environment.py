@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
 import subprocess
@@ -46,7 +45,6 @@ def ensure_environment(folder: Path, say: Say) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         _install(draft, requirements)
-        assemble_backends(draft)
         (draft / STAMP).touch()
         _take_over(draft, target)
     finally:
@@ -62,22 +60,6 @@ def site_packages(environment: Path) -> Path:
 def server_folder(environment: Path) -> Path:
     """The ``tritonserver`` folder inside the environment."""
     return site_packages(environment) / "pytriton" / "tritonserver"
-
-
-def assemble_backends(environment: Path) -> None:
-    """Put Triton's Python backend together: the library copied, its stub linked.
-
-    Triton refuses a linked library ("escapes backend directory"), and a copied stub does not find
-    the libraries beside the original.
-    """
-    server = server_folder(environment)
-    python = environment / "backends" / "python"
-    python.mkdir(parents=True)
-    for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
-        shutil.copy2(server / "backends" / "python" / name, python / name)
-    stub = "triton_python_backend_stub"
-    relative = os.path.relpath(server / "python_backend_stubs" / _own_version() / stub, python)
-    (python / stub).symlink_to(relative)
 
 
 def _check_machine() -> None:

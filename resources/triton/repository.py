@@ -195,6 +195,11 @@ class ModelRepository:
         path = self._version(model, version) / MODEL_FILE
         return file_digest(path) if path.exists() else None
 
+    def touch(self, model: str, version: int) -> None:
+        """Make the next load replace a version, though its content is the same."""
+        with _explained(self._version(model, version)):
+            os.utime(self._version(model, version) / MODEL_FILE)
+
     def versions(self, model: str) -> list[int]:
         """Version folders of a model, oldest first."""
         folder = self.root / model

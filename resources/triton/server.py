@@ -18,6 +18,7 @@ import requests
 from mlops_assets.errors import EnvironmentProblemError
 from resources.processes import HOST, ProcessRecord, free_port, log_tail, start_process, stop_group
 from resources.settings import TRITON_RECORD, Settings
+from resources.triton.backends import assemble_backends
 from resources.triton.environment import (
     Say,
     ensure_environment,
@@ -32,8 +33,8 @@ LOCK_FILE = "start.lock"
 ADMINISTRATION = "model-repository,shared-memory,logging,trace"
 """Closed over HTTP, where any web page that a browser on this machine shows could reach it; the
 key is nobody's. Models are loaded over gRPC."""
-BACKEND = Path("backends", "onnxruntime", "model.py")
-"""Our Python-based backend, inside the checked-out model repository's folder."""
+BACKENDS = Path("triton_repo", "backends")
+"""The engine's own backends in the checkout."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,12 @@ def _choose_ports() -> dict[str, int]:
 
 def _command(settings: Settings, environment: Path, ports: dict[str, int]) -> list[str]:
     server = server_folder(environment)
+    ours = settings.root / BACKENDS
+    folder = triton_folder(settings) / "backends"
     command = [
         str(server / "bin" / "tritonserver"),
         f"--model-repository={settings.triton_repository}",
-        f"--backend-directory={_install_backend(settings, environment)}",
+        f"--backend-directory={assemble_backends(environment, ours, folder)}",
         f"--cache-directory={server / 'caches'}",
         f"--id={_identity(settings)}",
         f"--http-restricted-api={ADMINISTRATION}:X-Key={secrets.token_hex(16)}",
@@ -190,18 +193,6 @@ def _command(settings: Settings, environment: Path, ports: dict[str, int]) -> li
     for name, port in ports.items():
         command += [f"--{name}-address={HOST}", f"--{name}-port={port}"]
     return command
-
-
-def _install_backend(settings: Settings, environment: Path) -> Path:
-    """The backend folder with the engine's own backend as it is now in the checkout."""
-    folder = environment / "backends"
-    source = settings.root / "triton_repo" / BACKEND
-    target = folder / "onnxruntime" / "model.py"
-    target.parent.mkdir(exist_ok=True)
-    draft = target.with_suffix(f".{os.getpid()}")
-    draft.write_bytes(source.read_bytes())
-    draft.replace(target)
-    return folder
 
 
 def _variables(environment: Path) -> dict[str, str]:

@@ -339,3 +339,19 @@ def test_free_ports_are_checked_on_loopback():
         taken.listen()
         port = taken.getsockname()[1]
         assert free_port(port) > port
+
+
+def test_each_server_has_the_backend_of_its_own_checkout(
+    home, tmp_path, start_server, make_world, make_settings, world
+):
+    """The installed environment is shared; the code that answers must not be."""
+    broken = replace(home, root=tmp_path / "another checkout")
+    backend = broken.root / servers.BACKENDS / "onnxruntime" / "model.py"
+    backend.parent.mkdir(parents=True)
+    backend.write_text("raise RuntimeError('the other checkout')\n")
+    start_server(broken)
+    own = make_world(make_settings(home.home))
+    with pytest.raises(DeploymentError, match="the other checkout"):
+        own.deploy(own.bundle(1))
+    result = world.deploy(world.bundle(1))
+    world.assert_serves(world.bundle(1), result.version)
