@@ -18,42 +18,50 @@ if TYPE_CHECKING:
 
 
 def ensure_alive(site: Site) -> list[str]:
-    """Ask the champion for its golden rows, as clients ask; bring it back if it cannot answer.
+    """Ask every served version for its golden rows, and load those anew that cannot answer.
 
-    Nothing but unloading and loading brings a dead backend back. A model that answers, but
-    wrongly, is not unloaded: that is for a person to judge.
+    A backend that died is not started again by itself. A graph with a new time stamp makes the
+    next load replace just that version, so the others go on answering meanwhile.
 
     Returns:
         What was done.
 
     Raises:
-        DeploymentError: It still does not answer, or it answers wrongly.
+        DeploymentError: A version still does not answer, or still answers wrongly.
         ServerUnavailableError: The server does not answer.
     """
     plan = make_plan(site.project, site.store, site.state())
     if plan is None:
         return []
-    try:
-        _ask(site, plan)
-    except ServerUnavailableError:
-        raise
-    except DeploymentError as error:
-        if isinstance(error.__cause__, ParityError):
+    dead = {}
+    for version in plan.versions:
+        try:
+            _ask(site, plan, version)
+        except ServerUnavailableError:
             raise
-        site.client.unload(site.model)
-        site.client.load(site.model, plan.versions)
-        _ask(site, plan)
-        return [f"restarted, because it answered: {error.found or error.problem}"]
-    return []
+        except DeploymentError as error:
+            dead[version] = error
+    if not dead:
+        return []
+    for version in dead:
+        site.target.repository.touch(site.model, version)
+    site.client.load(site.model, plan.versions)
+    for version in dead:
+        _ask(site, plan, version)
+    return [
+        f"version {version} restarted, because it answered: {error.found or error.problem}"
+        for version, error in dead.items()
+    ]
 
 
-def _ask(site: Site, plan: Plan) -> None:
+def _ask(site: Site, plan: Plan, version: int) -> None:
+    named = None if version == plan.versions[0] else version  # the champion as clients ask it
     try:
-        compare_golden(site.client, site.project, plan.champion, site.model, None)
+        compare_golden(site.client, site.project, plan.bundles[version], site.model, named)
     except ParityError as error:
         raise DeploymentError(
-            "the live model does not answer as it did when it was trained",
-            where=f"{site.model} on {site.client.url}",
+            "a served model does not answer as it did when it was trained",
+            where=f"{site.model} version {version} on {site.client.url}",
             found=error,
             fix="restart Triton, or go back to another version: `mlops rollback`",
         ) from error

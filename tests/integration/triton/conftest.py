@@ -27,6 +27,7 @@ from mlops_assets.serving.deploy import deploy
 from mlops_assets.serving.predict import make_feeds
 from mlops_assets.serving.result import DeploymentResult
 from mlops_assets.training.bundle import Bundle, open_bundle, write_bundle
+from mlops_assets.training.scoring import open_session, run_session
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.trainer import train as run_training
 from resources.ledger import Entry, Ledger, LedgerState
@@ -162,6 +163,12 @@ class World:
             answer = client.infer(self.model, version, feeds, bundle.schema.output_name)
         return float(answer[0, 0])
 
+    def expected(self, bundle: Bundle, **row: Any) -> float:
+        """ONNX Runtime's own answer for the row that :meth:`ask` sends."""
+        values = {"x": 0.5, "y": 110.0, "carrier": "Ærø", "origin": "JFK", **row}
+        session = open_session(str(bundle.onnx_path))
+        return float(run_session(session, make_feeds([values], bundle.schema), bundle.schema)[0])
+
     def assert_serves(self, bundle: Bundle, version: int) -> None:
         """Ledger, disk and server agree: exactly one champion, and it is this bundle."""
         state = self.state
@@ -172,20 +179,11 @@ class World:
         assert state.pending is None
         assert self.ready() == set(self.repository.versions(self.model))
         assert max(self.ready()) == version
-        assert self.ask(bundle) == pytest.approx(expected(bundle), abs=1e-5)
+        assert self.ask(bundle) == pytest.approx(self.expected(bundle), abs=1e-5)
         assert not list(self.settings.triton_repository.glob(".staging/*"))
         assert not (self.settings.triton_repository / self.project.id.triton_candidate).exists()
         with self.client() as client:
             assert not client.ready_versions(self.project.id.triton_candidate)
-
-
-def expected(bundle: Bundle, **row: Any) -> float:
-    """ONNX Runtime's own answer for the row that :meth:`World.ask` sends."""
-    from mlops_assets.training.scoring import open_session, run_session
-
-    values = {"x": 0.5, "y": 110.0, "carrier": "Ærø", "origin": "JFK", **row}
-    session = open_session(str(bundle.onnx_path))
-    return float(run_session(session, make_feeds([values], bundle.schema), bundle.schema)[0])
 
 
 @pytest.fixture(scope="session")

@@ -52,14 +52,8 @@ def test_strings_and_missing_values_reach_the_model_as_in_training(world):
         {"x": None, "carrier": None},
     ]
     served = [world.ask(bundle, **row) for row in rows]
-    assert served == pytest.approx([expected_of(bundle, row) for row in rows], abs=1e-5)
+    assert served == pytest.approx([world.expected(bundle, **row) for row in rows], abs=1e-5)
     assert len({round(value, 3) for value in served[:3]}) == 3, "all categories look alike"
-
-
-def expected_of(bundle, row):
-    from conftest import expected
-
-    return expected(bundle, **row)
 
 
 def test_old_versions_go_only_after_the_ledger_says_so(world):
@@ -79,7 +73,7 @@ def test_no_request_fails_while_versions_change(world, load):
             world.deploy(bundle)
     assert not clients.errors
     assert len(clients.seconds) > 100
-    right = [expected_of(bundle, {}) for bundle in bundles]
+    right = [world.expected(bundle) for bundle in bundles]
     for answer in clients.answers:
         assert min(abs(answer - one) for one in right) < 1e-4, "an answer of no version"
 
@@ -234,7 +228,7 @@ def test_a_bad_candidate_is_quarantined_and_the_champion_serves(
     assert world.actions[-1] == ("quarantine", 2)
     assert reason in world.last().reason
     assert not clients.errors
-    assert list(clients.answers) == pytest.approx([expected_of(champion, {})], abs=1e-4)
+    assert list(clients.answers) == pytest.approx([world.expected(champion)], abs=1e-4)
     world.assert_serves(champion, 1)
     assert world.deploy(world.bundle(3)).version == 3, "a version number was used again"
 

@@ -127,6 +127,23 @@ def test_a_dead_backend_is_found_by_asking_and_restarted(world):
     world.assert_serves(world.bundle(1), 1)
 
 
+def test_a_dead_earlier_version_comes_back_while_the_champion_answers(world, load):
+    for seed in (1, 2):
+        world.deploy(world.bundle(seed))
+    for pid in stub_processes(world.model, 1):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(DeploymentError):
+        world.ask(world.bundle(1), version=1)
+    before = stub_processes(world.model, 2)
+    with load(world, world.bundle(2)) as clients:
+        assert [c for c in repair(world) if "version 1 restarted" in str(c)]
+    assert not clients.errors
+    assert stub_processes(world.model, 2) == before, "the champion was restarted too"
+    assert world.ask(world.bundle(1), version=1) == pytest.approx(
+        expected(world.bundle(1)), abs=1e-5
+    )
+
+
 def stub_processes(model: str, version: int | None = None) -> list[int]:
     """Backend processes of a model (Triton names the model in their arguments)."""
     found = []
