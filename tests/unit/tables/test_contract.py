@@ -43,6 +43,11 @@ def test_the_whole_difference_is_told() -> None:
         assert line in text
 
 
+def test_a_column_that_is_gone_blocks_by_itself() -> None:
+    with pytest.raises(SchemaError, match="- id bigint"):
+        check_contract({k: v for k, v in BEFORE.items() if k != "id"}, BEFORE, "here")
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

@@ -208,3 +208,9 @@ def test_a_wide_table_is_profiled_in_seconds(tmp_path: Path) -> None:
     started = time.process_time()
     profile([path], shape)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("other", [{"a": [2], "b": [1]}, {"a": [3], "b": [3]}])
+def test_values_belong_to_their_columns(measure: Any, other: Any) -> None:
+    one = {"a": [1], "b": [2]} if other["a"] == [2] else {"a": [7], "b": [7]}
+    assert measure(one).data_version != measure(other).data_version
