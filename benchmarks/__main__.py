@@ -54,7 +54,10 @@ def _machine() -> str:
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     model = names[0].partition(":")[2].strip() if names else platform.machine()
-    return f"{os.cpu_count()} cores of {model}, no GPU, Python {platform.python_version()}"
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{os.cpu_count()} cores of {model}, {gpu}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

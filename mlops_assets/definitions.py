@@ -1,14 +1,14 @@
 """Composition root: the Dagster definitions of a team, built when they are asked for.
 
 ``workspace.yaml`` names one code location per team, ``attribute: <team>``. The attribute does not
-exist until Dagster asks for it: :func:`__getattr__` then loads that team's projects and no others.
+exist until Dagster asks for it: :func:`__getattr__` then loads that team's folders and no others.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
@@ -16,20 +16,19 @@ from dagster import ComponentTree
 
 from mlops_assets.assets.broken import build_broken_definitions
 from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.config.discovery import team_folders
+from mlops_assets.config.files import PROJECTS
 from mlops_assets.config.loader import discover, load_project
 from mlops_assets.config.project import Project
-from mlops_assets.errors import ConfigError, MlopsError
-from mlops_assets.keys import ProjectId
+from mlops_assets.errors import MlopsError
 from resources.settings import Settings
 from sensors import build_team_sensors
 
-PROJECTS = "project_configs"
-
 
 def build_team_definitions(team: str, root: Path) -> dg.Definitions:
-    """Everything one team owns.
+    """Everything one team owns: its projects, and any other Dagster folder beside them.
 
-    A project that cannot be loaded is shown as a placeholder with its error; the others load.
+    A folder that cannot be loaded is shown as a placeholder with its error; the others load.
 
     Args:
         team: Folder name under ``project_configs``.
@@ -37,28 +36,54 @@ def build_team_definitions(team: str, root: Path) -> dg.Definitions:
     """
     parts: list[dg.Definitions] = []
     projects: list[Project] = []
-    for project_id in discover(root):
-        if project_id.team != team:
-            continue
+    ours = {project.name for project in discover(root) if project.team == team}
+    for folder in team_folders(root, team):
         try:
-            project = load_project(root / PROJECTS / team / project_id.name, root)
-            parts.append(build_folder_definitions(project_id, root))
-            projects.append(project)
+            project = load_project(folder, root) if folder.name in ours else None
+            parts.append(build_folder_definitions(folder, root))
         except MlopsError as error:
-            parts.append(build_broken_definitions(project_id, str(error)))
+            parts.append(build_broken_definitions(team, folder.name, str(error)))
+        except Exception as error:  # noqa: BLE001 - a team's own code may raise anything
+            message = f"{type(error).__name__}: {error.__cause__ or error}"
+            parts.append(build_broken_definitions(team, folder.name, message))
+        else:
+            projects += [project] if project else []
     return compose(parts, projects, team)
 
 
-def build_folder_definitions(project: ProjectId, root: Path) -> dg.Definitions:
-    """All components and asset files in one project's folder, by a component tree of its own.
+def build_folder_definitions(folder: Path, root: Path) -> dg.Definitions:
+    """All Dagster components or asset files in one folder, by a component tree of its own.
 
-    One tree per project keeps one team's broken file from taking the others along.
+    One tree per folder keeps one broken file from taking the others along.
     """
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    module = importlib.import_module(f"{PROJECTS}.{project.team}.{project.name}")
-    tree = ComponentTree.from_module(defs_module=module, project_root=root)
-    return tree.build_defs_at_path(root / PROJECTS / project.team / project.name)
+    tree = ComponentTree.from_module(defs_module=_package(folder, root), project_root=root)
+    return tree.build_defs_at_path(folder)
+
+
+def _package(folder: Path, root: Path) -> ModuleType:
+    """The folder as a package of its own, whatever else is called so on the import path."""
+    names = [PROJECTS]
+    place = root / PROJECTS
+    module = _register(names, place)
+    for name in folder.relative_to(place).parts:
+        names.append(name)
+        place /= name
+        module = _register(names, place)
+    return module
+
+
+def _register(names: list[str], place: Path) -> ModuleType:
+    name = ".".join(names)
+    known = sys.modules.get(name)
+    if known is not None and list(known.__path__) == [str(place)]:
+        return known
+    for other in [n for n in sys.modules if n == name or n.startswith(f"{name}.")]:
+        del sys.modules[other]
+    module = ModuleType(name)
+    module.__path__ = [str(place)]
+    module.__file__ = None
+    sys.modules[name] = module
+    return module
 
 
 def compose(

@@ -61,7 +61,7 @@ def run_lifecycle(
     from mlops_assets.cli.progress import RunProgress
     from mlops_assets.definitions import build_folder_definitions, compose
 
-    parts = [build_folder_definitions(project.id, settings.root)]
+    parts = [build_folder_definitions(project.directory, settings.root)]
     definitions = compose(parts, [], project.id.team, settings.root)
     job = definitions.resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())

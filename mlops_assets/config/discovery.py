@@ -31,6 +31,16 @@ def discover(root: Path) -> list[ProjectId]:
     return found
 
 
+def team_folders(root: Path, team: str) -> list[Path]:
+    """Every folder of a team that Dagster can load: projects, other components, asset files."""
+    folders = _visible_folders(root / PROJECTS / team)
+    return [folder for folder in folders if any(map(_is_loadable, folder.iterdir()))]
+
+
+def _is_loadable(file: Path) -> bool:
+    return file.name == CONFIG_FILE or file.suffix == ".py"
+
+
 def find_config_files(directory: Path) -> list[Path]:
     """Every project's ``defs.yaml`` at any depth, in wrong places and links included."""
     found: list[Path] = []

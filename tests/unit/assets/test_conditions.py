@@ -49,9 +49,7 @@ class Ticks:
             defs=definitions, instance=self.instance, cursor=self.cursor
         )
         self.cursor = result.cursor
-        requested = {
-            key for key in (RAW, FEATURES, MODEL) if result.get_num_requested(key)
-        }
+        requested = {key for key in (RAW, FEATURES, MODEL) if result.get_num_requested(key)}
         if requested:
             self.materialize(definitions, *requested)
         return requested
