@@ -160,12 +160,14 @@ def test_the_live_model_is_verified_against_onnx_runtime(world):
     assert answer.served == pytest.approx(answer.expected, abs=1e-5)
 
 
-def test_verification_notices_another_version_behind_the_name(world):
+@pytest.mark.parametrize(("version", "seed"), [(2, 1), (1, 2)], ids=["version", "values"])
+def test_verification_notices_what_the_ledger_does_not_say(world, version, seed):
+    """Right values of another version, and another model behind the right version."""
     world.deploy(world.bundle(1))
     world.ledger.append(
         "promote",
-        version=2,
-        bundle_id=world.bundle(2).id,
+        version=version,
+        bundle_id=world.bundle(seed).id,
         run_id="forged",
         reason="never loaded",
         expected_head=world.state.head,
