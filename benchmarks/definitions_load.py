@@ -65,7 +65,10 @@ def measure(number: int) -> dict[str, float]:
         write_projects(root, "load", number)
         done = subprocess.run(
             [sys.executable, "-c", CHILD, "load", name],
-            check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[1],
         )
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -55,7 +55,9 @@ class DagsterServer:
             except requests.RequestException:
                 time.sleep(0.5)
         raise EnvironmentProblemError(
-            "Dagster did not start", where=self.log, found=log_tail(self.log),
+            "Dagster did not start",
+            where=self.log,
+            found=log_tail(self.log),
             expected=f"an answer from {self.url} within {timeout_seconds:.0f} s",
             fix="read the log; `mlops check` shows configuration errors",
         )

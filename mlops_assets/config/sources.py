@@ -20,7 +20,7 @@ class SourceBase(Spec):
     """Columns with personal data: their values never appear in metadata, checks or logs."""
     columns: dict[ColumnName, str] = {}  # noqa: RUF012 - pydantic copies defaults
     """Expected columns with Spark SQL types; other types or missing columns block, extra columns
-    pass. Empty: the first ingested version is the contract."""
+    pass. Empty: the version before is the contract."""
 
 
 class FilesSource(SourceBase):

@@ -23,7 +23,10 @@ from resources.settings import Settings
 
 
 def kill_at(point: str) -> None:
-    """Die at the n-th call of a function: ``module:Class.method:2:before`` (or ``after``)."""
+    """Die at the n-th call of a function: ``module:Class.method:2:before``, ``after``, or ``half``.
+
+    ``half`` is for ``shutil.copyfileobj``: half of the bytes are written.
+    """
     module, path, number, when = point.split(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
@@ -36,6 +39,11 @@ def kill_at(point: str) -> None:
         nonlocal calls
         calls += 1
         if calls == int(number) and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if calls == int(number) and when == "half":
+            body = args[0].read()
+            args[1].write(body[: len(body) // 2])
+            args[1].flush()
             os.kill(os.getpid(), signal.SIGKILL)
         result = original(*args, **kwargs)
         if calls == int(number):

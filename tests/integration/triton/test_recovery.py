@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mlops_assets.errors import DeploymentError, ServerUnavailableError, StoreError
+from mlops_assets.errors import DeploymentError, ParityError, ServerUnavailableError, StoreError
 from mlops_assets.serving.reconcile import reconcile
 from mlops_assets.serving.rollback import retire, rollback
+from resources.durable import file_digest
 from resources.triton.repository import ModelRepository
 
 pytestmark = pytest.mark.triton
@@ -39,10 +40,12 @@ def go_back(world, version=None, **changes):
     [
         (f"{LEDGER}.append:1:before", 1),
         (f"{LEDGER}.append:1:after", 1),
+        ("shutil:copyfileobj:1:half", 1),
         ("resources.triton.repository:_copy:1:after", 1),
         (f"{REPOSITORY}.publish:1:after", 1),
         (f"{CLIENT}.load:1:after", 1),
         (f"{CLIENT}.unload:1:before", 1),
+        ("shutil:copyfileobj:2:half", 1),
         ("resources.triton.repository:_copy:2:after", 1),
         (f"{REPOSITORY}.write_config:2:before", 1),
         (f"{REPOSITORY}.write_config:2:after", 1),
@@ -56,8 +59,11 @@ def test_killed_anywhere_the_old_or_the_new_version_is_complete(world, child, po
     world.deploy(world.bundle(1))
     code, _, errors = child(world, world.bundle(2), kill=point).wait()
     assert code == -signal.SIGKILL, errors
-    served = world.ask(world.bundle(1))
-    assert 0 < served < 1, "clients got no answer between the kill and the repair"
+    assert 0 < world.ask(world.bundle(1)) < 1, "no answer between the kill and the repair"
+    whole = {file_digest(world.bundle(seed).onnx_path) for seed in (1, 2)}
+    for name in (world.model, world.project.id.triton_candidate):
+        for version in world.repository.versions(name):
+            assert world.repository.digest(name, version) in whole, "half a version is visible"
     repair(world)
     world.assert_serves(world.bundle(live), live)
     assert repair(world) == [], "a second repair found something to do"
@@ -139,9 +145,8 @@ def test_a_dead_earlier_version_comes_back_while_the_champion_answers(world, loa
         assert [c for c in repair(world) if "version 1 restarted" in str(c)]
     assert not clients.errors
     assert stub_processes(world.model, 2) == before, "the champion was restarted too"
-    assert world.ask(world.bundle(1), version=1) == pytest.approx(
-        expected(world.bundle(1)), abs=1e-5
-    )
+    right = world.expected(world.bundle(1))
+    assert world.ask(world.bundle(1), version=1) == pytest.approx(right, abs=1e-5)
 
 
 def stub_processes(model: str, version: int | None = None) -> list[int]:
@@ -269,6 +274,22 @@ def test_rollback_to_a_bad_version_changes_nothing(world, monkeypatch):
     shutil.rmtree(world.bundle(1).directory)
     with pytest.raises(StoreError):
         go_back(world, 1)
+    assert world.actions[-1] == ("promote", 2)
+    world.assert_serves(world.bundle(2), 2)
+
+
+def test_rollback_to_a_version_that_answers_wrongly_changes_nothing(world, monkeypatch):
+    for seed in (1, 2):
+        world.deploy(world.bundle(seed))
+
+    def wrong(*_args):
+        raise ParityError("differs")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlops_assets.serving.rollback.compare_golden", wrong)
+        patch.setattr("mlops_assets.serving.candidate.compare_golden", wrong)
+        with pytest.raises(DeploymentError, match="differs"):
+            go_back(world)
     assert world.actions[-1] == ("promote", 2)
     world.assert_serves(world.bundle(2), 2)
 

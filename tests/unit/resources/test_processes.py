@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from resources.processes import HOST, ProcessRecord, free_port, start_process, start_ticks, stop_group
+from resources.processes import (
+    HOST,
+    ProcessRecord,
+    free_port,
+    start_process,
+    start_ticks,
+    stop_group,
+)
 
 PARENT = """
 import subprocess, sys, time
@@ -24,7 +31,7 @@ DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); prin
 
 def start(tmp_path: Path, program: str) -> tuple[ProcessRecord, str]:
     log = tmp_path / "log"
-    process, record = start_process(
+    _process, record = start_process(
         [sys.executable, "-c", program], environment=os.environ, log=log, directory=tmp_path
     )
     end = time.monotonic() + 20

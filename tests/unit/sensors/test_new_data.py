@@ -10,7 +10,12 @@ GROCERY = ProjectId("grocery", "household_spend")
 
 
 def state(
-    source: str, digest: str, ingested: str | None, *, sequence: int = 1, project: ProjectId = FLIGHTS
+    source: str,
+    digest: str,
+    ingested: str | None,
+    *,
+    sequence: int = 1,
+    project: ProjectId = FLIGHTS,
 ) -> SourceState:
     return SourceState(project, source, digest, ingested, sequence)
 
@@ -28,11 +33,18 @@ def test_a_source_that_was_never_ingested_is_new() -> None:
 
 def test_one_run_for_all_changed_sources_of_a_project() -> None:
     requests = build_run_requests(
-        [state("weather", "b", "a"), state("x", "b", "a", project=GROCERY), state("flights", "b", "a")]
+        [
+            state("weather", "b", "a"),
+            state("x", "b", "a", project=GROCERY),
+            state("flights", "b", "a"),
+        ]
     )
     keys = [[key.path for key in request.asset_selection] for request in requests]
     assert keys == [
-        [["flights", "arrival_delay", "raw", "flights"], ["flights", "arrival_delay", "raw", "weather"]],
+        [
+            ["flights", "arrival_delay", "raw", "flights"],
+            ["flights", "arrival_delay", "raw", "weather"],
+        ],
         [["grocery", "household_spend", "raw", "x"]],
     ]
 
