@@ -65,6 +65,16 @@ def _epoch_line(epoch: Any, project: Project) -> str:
     )
 
 
+def _epoch_row(epoch: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "epoch": epoch["epoch"],
+        "train_loss": epoch["train_loss"],
+        "validation_loss": epoch["validation_loss"],
+        **epoch["metrics"],
+        "learning_rate": epoch["learning_rate"],
+    }
+
+
 def _metadata(trained: "TrainedBundle", path: str) -> dict[str, Any]:
     from mlops_assets.evaluation.plots import learning_curve
 
@@ -73,7 +83,7 @@ def _metadata(trained: "TrainedBundle", path: str) -> dict[str, Any]:
     history = training["history"]
     metadata: dict[str, Any] = {
         "learning_curve": picture(learning_curve(history), "learning curve"),
-        "epochs": table(history),
+        "epochs": table([_epoch_row(epoch) for epoch in history]),
         "bundle": dg.MetadataValue.path(path),
         "bundle_id": bundle.id,
         "version": trained.manifest.sequence,

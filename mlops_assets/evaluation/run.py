@@ -86,6 +86,7 @@ def _publish(
             columns=(),
             metadata={
                 "verdict": result.verdict,
+                "reason": result.reason,
                 "bundle_id": model.data_version,
                 "bundle_sequence": model.sequence,
             },

@@ -50,6 +50,6 @@ def deploy_accepted(
         store=store,
         settings=settings,
         run_id=run_id,
-        reason=f"evaluation {evaluation.sequence}: {verdict}",
+        reason=evaluation.metadata["reason"],
         evidence={"evaluation": evaluation.sequence, "verdict": verdict},
     )
