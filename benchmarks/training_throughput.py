@@ -39,7 +39,7 @@ NUMERIC = (
     "departs",
     "arrives",
 )
-EPOCHS = 8
+EPOCHS = 6
 
 
 def data_set() -> DataSet:

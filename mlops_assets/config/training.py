@@ -12,12 +12,12 @@ from mlops_assets.config.base import Spec
 class TrainingSpec(Spec):
     """How the model is fitted. The defaults suit tabular data of 10³ to 10⁷ rows."""
 
-    epochs: int = Field(default=30, ge=1, le=10_000)
-    """At most so many passes over the training rows."""
+    epochs: int = Field(default=60, ge=1, le=10_000)
+    """At most so many passes over the training rows; early stopping usually ends it sooner."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Rows a step; ``auto`` grows with the number of rows."""
     learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = "auto"
-    """Peak learning rate; ``auto`` follows the batch size."""
+    """Peak learning rate, after a short warm-up and before a fall to 0; ``auto`` is 0.004."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Decoupled weight decay (AdamW)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

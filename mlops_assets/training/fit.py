@@ -140,7 +140,7 @@ class Fit:
         for network in (self.network, *copies):
             network.train()
         order = torch.randperm(len(self._train), device=self._train.target.device)
-        peak, rate = peak_rate(self._spec, self.batch), 0.0
+        peak, rate = peak_rate(self._spec), 0.0
         total = torch.zeros((), device=self._train.device)
         for place, rows in enumerate(order.tensor_split(self.steps)):
             progress = (self.epoch + (place + 1) / self.steps) / self._spec.epochs
