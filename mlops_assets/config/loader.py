@@ -112,7 +112,21 @@ def load_project(directory: Path, root: Path, environ: Mapping[str, str] | None 
     if loaded.spec is None:
         raise ConfigProblems(loaded.problems)
     project = ProjectId(directory.parent.name, directory.name)
-    return Project(id=project, spec=loaded.spec, directory=directory, written=loaded.written)
+    return Project(
+        id=project,
+        spec=loaded.spec,
+        directory=directory,
+        written=loaded.written,
+        files=_snapshot(loaded.spec, directory),
+    )
+
+
+def _snapshot(spec: ProjectSpec, directory: Path) -> dict[str, str]:
+    """Text of the files that the YAML names, as they are now."""
+    names = [spec.features.query]
+    if spec.model.type == "custom":
+        names.append(spec.model.file)
+    return {name: (directory / name).read_text(encoding="utf-8") for name in names}
 
 
 def load_redactor(root: Path, environ: Mapping[str, str]) -> Redactor:
