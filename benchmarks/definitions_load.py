@@ -45,8 +45,8 @@ built = time.perf_counter()
 module.build_folder_definitions(root / "project_configs" / team / "p0", root)
 one = time.perf_counter() - built
 heavy = [m for m in ("torch", "pyspark", "great_expectations", "onnxruntime") if m in sys.modules]
-print(json.dumps({"import": imported - start, "build": built - imported, "assets": count, "one": one,
-                  "heavy": heavy}))
+print(json.dumps({"import": imported - start, "build": built - imported, "assets": count,
+                  "one": one, "heavy": heavy}))
 """
 
 
