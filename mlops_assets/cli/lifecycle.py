@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -107,12 +108,19 @@ def select_assets(project: Project, stages: Sequence[str]) -> list[dg.AssetKey]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance under the home folder, created on first use."""
+    """The Dagster instance under the home folder, created on first use.
+
+    Two processes that create its SQLite files at once would leave them unusable, so one waits.
+    """
     import dagster as dg
 
     from resources.dagster_home import ensure_dagster_home
 
-    with dg.DagsterInstance.from_config(str(ensure_dagster_home(settings))) as instance:
+    home = ensure_dagster_home(settings)
+    with (home / "created.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        opened = dg.DagsterInstance.from_config(str(home))
+    with opened as instance:
         yield instance
 
 

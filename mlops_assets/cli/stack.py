@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from mlops_assets.cli.lifecycle import open_instance
 from mlops_assets.config.project import Project
 from resources.dagster_ui import DEFAULT_PORT, DagsterServer, find_dagster, start_dagster
 from resources.settings import Settings
@@ -44,7 +45,8 @@ class Stack:
 
         self.triton = ensure_triton(self.settings, say=self._say)
         self.settings = Settings.from_environment(root=self.settings.root)
-        self.dagster = find_dagster(self.settings) or start_dagster(self.settings, self.port)
+        with open_instance(self.settings):  # its files exist before two processes want them
+            self.dagster = find_dagster(self.settings) or start_dagster(self.settings, self.port)
 
     def reconcile(self, projects: Sequence[Project]) -> None:
         """Make Triton serve what the ledger says."""
