@@ -4,8 +4,8 @@
 
 The plain loop is what a training script usually has: ``DataLoader(TensorDataset(...),
 batch_size=256, shuffle=True)``, AdamW with a learning rate of 0.001, the best epoch by validation
-loss. It gets the same rows, the same layers with torch's own dropout, numbers that are encoded
-beforehand if that is faster for it, and all cores.
+loss. It gets the same rows, the same layers (one embedding a category, joined with the numbers;
+torch's own dropout), numbers that are encoded beforehand if that is faster for it, and all cores.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow as pa
 from benchmarks.accuracy import project_for
 from benchmarks.accuracy_data import DataSet, flights
 from benchmarks.report import Report
+from mlops_assets.config.model import MlpModel
 from mlops_assets.training.split import Split, split_rows
 from mlops_assets.training.trainer import train
 
@@ -70,31 +71,31 @@ def measure_engine(data: DataSet, split: Split) -> dict[str, Any]:
 def measure_loader(
     data: DataSet, split: Split, result: Any, *, epochs: int, is_encoded: bool
 ) -> dict[str, Any]:
-    """The plain loop over an untrained copy of the same network."""
+    """The plain loop over the same network, written plainly."""
     import torch
     from torch.nn import functional
     from torch.utils.data import DataLoader, TensorDataset
 
-    core = untrained_copy(result.module)
+    network, encoder = plain_network(result), result.module.encoder
     known = result.preprocessing
 
     def tensors(rows: np.ndarray) -> list[Any]:
         numbers = torch.from_numpy(known.numbers(data.table, rows))
         with torch.no_grad():
-            numbers = core.encoder(numbers) if is_encoded else numbers
+            numbers = encoder(numbers) if is_encoded else numbers
         categories = torch.from_numpy(known.categories(data.table, rows))
         return [numbers, categories, torch.from_numpy(known.label.encode(data.table, rows))]
 
     def scores(numbers: Any, categories: Any) -> Any:
-        encoded = numbers if is_encoded else core.encoder(numbers)
-        return core.network(encoded, categories).squeeze(1)
+        encoded = numbers if is_encoded else encoder(numbers)
+        return network(encoded, categories).squeeze(1)
 
     loader = DataLoader(TensorDataset(*tensors(split.train)), batch_size=256, shuffle=True)
-    optimizer = torch.optim.AdamW(core.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     *validation, truth = tensors(split.validation)
-    best, best_loss, speeds = core.state_dict(), float("inf"), []
+    best, best_loss, speeds = network.state_dict(), float("inf"), []
     for _ in range(epochs):
-        core.train()
+        network.train()
         started = time.perf_counter()
         for numbers, categories, target in loader:
             optimizer.zero_grad()
@@ -102,36 +103,45 @@ def measure_loader(
             loss.backward()
             optimizer.step()
         speeds.append(len(split.train) / (time.perf_counter() - started))
-        core.eval()
+        network.eval()
         with torch.no_grad():
             held_out = functional.binary_cross_entropy_with_logits(scores(*validation), truth)
         if float(held_out) < best_loss:
-            best, best_loss = copy.deepcopy(core.state_dict()), float(held_out)
-    core.load_state_dict(best)
+            best, best_loss = copy.deepcopy(network.state_dict()), float(held_out)
+    network.load_state_dict(best)
     with torch.no_grad():
         predictions = torch.sigmoid(scores(*tensors(split.test)[:2])).numpy()
     return {"speed": statistics.median(speeds), "predictions": predictions}
 
 
-def untrained_copy(module: Any) -> Any:
-    """The same layers with fresh weights, and torch's dropout in place of the engine's."""
+def plain_network(result: Any) -> Any:
+    """The engine's network as one would write it: the same layers, widths and dropout."""
     import torch
     from torch import nn
 
-    from mlops_assets.models.mlp_network import PooledDropout
+    fast = result.module.network
+    cardinalities = result.preprocessing.cardinalities
+    width = fast.embedding.embedding_dim
 
-    fresh = copy.deepcopy(module)
+    class PlainNetwork(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embeddings = nn.ModuleList(nn.Embedding(size, width) for size in cardinalities)
+            for table in self.embeddings:
+                nn.init.normal_(table.weight, std=0.3)
+            inputs = fast.numeric_in.in_features + width * len(cardinalities)
+            layers: list[nn.Module] = []
+            for hidden in MlpModel().hidden:
+                layers += [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(fast.layers[0].share)]
+                inputs = hidden
+            self.layers = nn.Sequential(*layers, nn.Linear(inputs, 1))
+
+        def forward(self, numbers: Any, categories: Any) -> Any:
+            embedded = [table(categories[:, i]) for i, table in enumerate(self.embeddings)]
+            return self.layers(torch.cat([numbers, *embedded], 1))
+
     torch.manual_seed(0)
-    for layer in fresh.modules():
-        if isinstance(layer, nn.Linear):
-            layer.reset_parameters()
-        if isinstance(layer, nn.Embedding):
-            nn.init.normal_(layer.weight, std=0.3)
-        if isinstance(layer, nn.Sequential):
-            for place, inner in enumerate(layer):
-                if isinstance(inner, PooledDropout):
-                    layer[place] = nn.Dropout(inner.share)
-    return fresh
+    return PlainNetwork()
 
 
 def roc_auc(data: DataSet, split: Split, predictions: np.ndarray) -> float:
