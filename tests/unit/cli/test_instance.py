@@ -1,4 +1,4 @@
-"""The Dagster instance survives being opened by several processes at once, from the first moment."""
+"""The Dagster instance survives being opened by several processes at once, from the start."""
 
 from __future__ import annotations
 
