@@ -39,12 +39,14 @@ def demo(exit_after: bool, port: int) -> None:
     success = False
     with running_stack(Stack(settings, console, port)) as stack:
         stack.reconcile(projects)
+        # The daemon's sensors would work on the same projects at the same time.
         outcomes = [_run(project, stack.settings, console) for project in projects]
         verified = [
             _verify(project, stack.settings, console)
             for project, outcome in zip(projects, outcomes, strict=True)
             if outcome.success
         ]
+        stack.start_dagster()
         success = len(verified) == len(projects) and all(verified)
         _summarize(console, projects, outcomes, time.monotonic() - started)
         _where_to_look(console, projects[0], stack.settings, stack.wait_for_ui())

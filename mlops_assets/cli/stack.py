@@ -39,12 +39,15 @@ class Stack:
         self.triton: TritonServer | None = None
         self.dagster: DagsterServer | None = None
 
-    def start(self) -> None:
-        """Start what does not run yet. Dagster goes on starting in the background."""
+    def start_triton(self) -> None:
+        """Start Triton if it does not run yet."""
         from resources.triton.server import ensure_triton
 
         self.triton = ensure_triton(self.settings, say=self._say)
         self.settings = Settings.from_environment(root=self.settings.root)
+
+    def start_dagster(self) -> None:
+        """Start Dagster's web server and daemon if they do not run yet, in the background."""
         with open_instance(self.settings):  # its files exist before two processes want them
             self.dagster = find_dagster(self.settings) or start_dagster(self.settings, self.port)
 
@@ -62,11 +65,11 @@ class Stack:
             time.sleep(WATCH_SECONDS)
             if self.triton is not None and not self.triton.is_alive():
                 self._say("Triton ended; starting it again")
-                self.start()
+                self.start_triton()
                 self.reconcile(projects)
             if self.dagster is not None and not self.dagster.record.is_alive():
                 self._say("Dagster ended; starting it again")
-                self.start()
+                self.start_dagster()
 
     def wait_for_ui(self) -> str:
         """Wait for Dagster's web server and return its address."""
@@ -87,14 +90,14 @@ class Stack:
 
 @contextmanager
 def running_stack(stack: Stack) -> Iterator[Stack]:
-    """Start the servers for a block and stop them after it, also on Ctrl-C and SIGTERM."""
+    """Start Triton for a block and stop all servers after it, also on Ctrl-C and SIGTERM."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        stack.start()
+        stack.start_triton()
         yield stack
     except KeyboardInterrupt:
         stack.console.print("\nstopping …")

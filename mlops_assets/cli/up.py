@@ -24,6 +24,7 @@ def up(port: int) -> None:
     for problem in problems:
         console.print(f"[yellow]{problem}[/]")
     with running_stack(Stack(settings, console, port)) as stack:
+        stack.start_dagster()
         stack.reconcile(projects)
         console.print(f"Dagster UI  {stack.wait_for_ui()}")
         console.print(f"Triton      {stack.settings.triton_http_url}")

@@ -134,7 +134,11 @@ def _without_champion(facts: Facts, problem: str) -> tuple[Verdict, str]:
         return "promote", (
             f"{text}; promoted all the same, as if_champion_unavailable says: {_score(facts)}."
         )
-    return "blocked", f"{text}; nothing is promoted without a comparison."
+    return "blocked", (
+        f"{text}; nothing is promoted without a comparison. Make it comparable (keep what it needs "
+        "until the new model is live), set promote_if.if_champion_unavailable to promote, or take "
+        "it offline with `mlops retire`."
+    )
 
 
 def _compared(facts: Facts, comparison: Comparison) -> tuple[Verdict, str]:

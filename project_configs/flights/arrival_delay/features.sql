@@ -1,116 +1,150 @@
--- One row for each scheduled flight, with what is known at its scheduled departure.
+-- One row per flight, as it stood at its scheduled departure: the moment of the prediction.
 --
--- No leak: a past flight counts from the minute in which its event was over: its departure delay once
--- it has left, its arrival delay once it has landed. Anything later than `departs` is not looked at.
--- Times: `time_hour` is UTC; hour, minute and sched_arr_time are local. Minutes since 1970 (UTC).
-WITH scheduled AS (
+-- The rule: a row may only use what was known strictly before `departs`. Timetable, aircraft and
+-- calendar are known long before. Of the flight itself nothing else is: not when it left
+-- (dep_delay, dep_time), nor how long it flew. Of OTHER flights, a departure delay is known once
+-- they have departed and an arrival delay once they have landed, so each is compared with its own
+-- moment, never with its day or its place in the timetable.
+--
+-- Moments are whole minutes since 1970 (UTC). In the data, time_hour is UTC, but year, month, day,
+-- hour and sched_dep_time are New York time and sched_arr_time is the destination's.
+
+WITH timetable AS (
   SELECT
-    CONCAT_WS('-', f.carrier, f.flight, f.origin, f.dest, DATE_FORMAT(f.time_hour, 'yyyyMMddHH')) AS flight_id,
     f.carrier, f.flight, f.tailnum, f.origin, f.dest, f.distance, f.dep_delay, f.arr_delay,
-    CAST(f.time_hour AS TIMESTAMP) AS hour_starts,
+    f.time_hour,
     f.hour * 60 + f.minute AS minute_of_day,
     MAKE_DATE(f.year, f.month, f.day) AS local_date,
-    UNIX_SECONDS(CAST(f.time_hour AS TIMESTAMP)) DIV 60 + f.minute AS departs,
+    UNIX_SECONDS(f.time_hour) DIV 60 + f.minute AS departs,
+    -- No flight from New York lands at an earlier time of day than it left at, except overnight.
+    -- The four destinations that `airports` lacks are in Puerto Rico and the Virgin Islands.
     UNIX_SECONDS(TO_UTC_TIMESTAMP(
-      CAST(DATE_ADD(MAKE_DATE(f.year, f.month, f.day), IF(f.sched_arr_time < f.sched_dep_time, 1, 0)) AS TIMESTAMP)
-        + MAKE_DT_INTERVAL(0, f.sched_arr_time DIV 100, f.sched_arr_time % 100),
-      COALESCE(a.tzone, 'America/Puerto_Rico'))) DIV 60 AS arrives
-  FROM flights f
-  LEFT JOIN airports a ON a.faa = f.dest
+      DATE_ADD(
+        MAKE_DATE(f.year, f.month, f.day), IF(f.sched_arr_time < f.sched_dep_time, 1, 0)
+      ) + MAKE_DT_INTERVAL(0, f.sched_arr_time DIV 100, f.sched_arr_time % 100),
+      COALESCE(a.tzone, 'America/Puerto_Rico')
+    )) DIV 60 AS arrives
+  FROM flights AS f
+  LEFT JOIN airports AS a ON a.faa = f.dest
 ),
+
 legs AS (
+  -- Null where a flight was cancelled (never departed) or diverted (never landed at `dest`).
   SELECT
     *,
     departs + dep_delay AS departed,
     arrives + arr_delay AS landed,
-    CAST(arr_delay > 15 AS INT) AS is_late            -- null: cancelled or diverted
-  FROM scheduled
+    CAST(arr_delay > 15 AS INT) AS is_late
+  FROM timetable
 ),
--- How the last three hours of departures at the same airport go: who still waits, how late.
-airport_now AS (
+
+-- How late the airport runs: minutes late SO FAR of all flights due out in the two hours before
+-- the last quarter of an hour. One that has not left by then counts with its wait until then,
+-- whatever became of it later. Joined by hour first, so that no flight meets a whole day.
+quarters AS (
+  SELECT origin, quarter, EXPLODE(SEQUENCE(quarter DIV 60 - 2, quarter DIV 60)) AS hour_number
+  FROM (SELECT DISTINCT origin, departs DIV 15 * 15 AS quarter FROM legs)
+),
+
+waits AS (
   SELECT
-    m.origin, m.departs,
+    q.origin, q.quarter, l.carrier,
     COUNT(*) AS due,
-    AVG(IF(o.departed < m.departs, 0, 1)) AS waiting,
-    AVG(IF(o.departed < m.departs, o.departed, m.departs) - o.departs) AS minutes_late
-  FROM (
-    SELECT origin, departs, EXPLODE(SEQUENCE(departs DIV 60 - 3, departs DIV 60)) AS hour
-    FROM (SELECT DISTINCT origin, departs FROM legs)
-  ) m
-  JOIN legs o
-    ON o.origin = m.origin AND o.departs DIV 60 = m.hour
-    AND o.departs < m.departs AND o.departs >= m.departs - 180
-  GROUP BY m.origin, m.departs
+    SUM(IF(l.departed < q.quarter, l.departed, q.quarter) - l.departs) AS minutes
+  FROM quarters AS q
+  JOIN legs AS l
+    ON l.origin = q.origin
+    AND l.departs DIV 60 = q.hour_number
+    AND l.departs BETWEEN q.quarter - 120 AND q.quarter - 1
+  GROUP BY q.origin, q.quarter, l.carrier
 ),
--- Flights that landed at the destination in the last hours.
-dest_now AS (
-  SELECT m.dest, m.departs, COUNT(*) AS landed, AVG(o.arr_delay) AS arr_delay
-  FROM (
-    SELECT dest, departs, EXPLODE(SEQUENCE(departs DIV 60 - 6, departs DIV 60)) AS hour
-    FROM (SELECT DISTINCT dest, departs FROM legs)
-  ) m
-  JOIN legs o ON o.dest = m.dest AND o.landed DIV 60 = m.hour AND o.landed < m.departs
-  GROUP BY m.dest, m.departs
-),
--- Share of late arrivals on the days before, by carrier, destination and flight number.
-daily AS (
-  SELECT key, day, SUM(landed) AS landed, SUM(late) AS late
-  FROM (
-    SELECT
-      EXPLODE(ARRAY(carrier, dest, CONCAT(carrier, flight))) AS key,
-      landed DIV 1440 AS day, 1 AS landed, is_late AS late
-    FROM legs WHERE landed IS NOT NULL
-    UNION ALL
-    SELECT EXPLODE(ARRAY(carrier, dest, CONCAT(carrier, flight))), departs DIV 1440, 0, 0 FROM legs
-  )
-  GROUP BY key, day
-),
-rolling AS (
+
+origin_now AS (
   SELECT
-    key, day,
-    TRY_DIVIDE(SUM(late) OVER week, SUM(landed) OVER week) AS late_7d,
-    TRY_DIVIDE(SUM(late) OVER month, SUM(landed) OVER month) AS late_28d
-  FROM daily
+    origin, quarter,
+    SUM(minutes) / SUM(due) AS minutes_late,
+    MAP_FROM_ENTRIES(COLLECT_LIST(STRUCT(carrier, minutes / due))) AS minutes_late_by_carrier
+  FROM waits
+  GROUP BY origin, quarter
+),
+
+rotations AS (
+  SELECT
+    *,
+    LAG(landed) OVER aircraft AS leg_landed,
+    LAG(arr_delay) OVER aircraft AS leg_delay,
+    LAG(arrives - departs) OVER aircraft AS leg_minutes
+  FROM legs
+  WINDOW aircraft AS (PARTITION BY tailnum ORDER BY departs, carrier, flight)
+),
+
+-- Every departure asks, every landing tells, on one time line: a window that ends one minute
+-- before a question sees exactly the landings that had happened by then.
+events AS (
+  SELECT
+    *,
+    'departure' AS event,
+    departs AS moment,
+    CAST(NULL AS INT) AS known_delay,
+    CAST(NULL AS INT) AS known_late
+  FROM rotations
+  UNION ALL
+  SELECT *, NULL, NULL, NULL, 'landing', landed, arr_delay, is_late
+  FROM legs
+  WHERE landed IS NOT NULL
+),
+
+history AS (
+  SELECT
+    *,
+    AVG(known_delay) OVER (
+      PARTITION BY dest ORDER BY moment RANGE BETWEEN 360 PRECEDING AND 1 PRECEDING
+    ) AS dest_delay_6h,
+    AVG(known_delay) OVER four_weeks AS flight_delay_4w,
+    AVG(known_late) OVER four_weeks AS flight_late_share_4w
+  FROM events
   WINDOW
-    week AS (PARTITION BY key ORDER BY day RANGE BETWEEN 7 PRECEDING AND 1 PRECEDING),
-    month AS (PARTITION BY key ORDER BY day RANGE BETWEEN 28 PRECEDING AND 1 PRECEDING)
+    four_weeks AS (
+      PARTITION BY carrier, flight ORDER BY moment RANGE BETWEEN 40320 PRECEDING AND 1 PRECEDING
+    )
 ),
--- The same aircraft's leg before, as far as it is over.
-aircraft AS (
+
+-- The aircraft's leg before this one, once it has landed. Its way back to New York is not in the
+-- data: the slack is what remains if that takes as long as the way out (a day is plenty).
+departures AS (
   SELECT
-    flight_id,
-    IF(previous_landed < departs, previous_arr_delay, NULL) AS previous_arr_delay,
-    IF(previous_departed < departs, previous_dep_delay, NULL) AS previous_dep_delay,
-    departs - previous_arrives AS turnaround
-  FROM (
-    SELECT
-      flight_id, departs,
-      LAG(arr_delay) OVER leg AS previous_arr_delay, LAG(landed) OVER leg AS previous_landed,
-      LAG(dep_delay) OVER leg AS previous_dep_delay, LAG(departed) OVER leg AS previous_departed,
-      LAG(arrives) OVER leg AS previous_arrives
-    FROM legs WHERE tailnum IS NOT NULL
-    WINDOW leg AS (PARTITION BY tailnum ORDER BY departs, flight_id)
-  )
+    *,
+    CASE WHEN leg_landed < departs AND tailnum IS NOT NULL THEN leg_delay END AS aircraft_delay,
+    CASE WHEN leg_landed < departs AND tailnum IS NOT NULL
+      THEN LEAST(departs - leg_landed - leg_minutes, 1440) END AS aircraft_slack
+  FROM history
+  WHERE event = 'departure'
 )
+
 SELECT
-  l.flight_id,
-  TIMESTAMP_SECONDS(l.departs * 60) AS scheduled_departure,
-  l.is_late,
-  l.carrier, l.origin, l.dest,
-  l.distance, l.minute_of_day, WEEKDAY(l.local_date) AS weekday, l.arrives - l.departs AS scheduled_minutes,
-  w.temp, w.dewp, w.humid, w.wind_dir, IF(w.wind_speed < 150, w.wind_speed, NULL) AS wind_speed,
-  w.precip, w.pressure, w.visib,
-  YEAR(l.local_date) - p.year AS plane_age, p.seats,
-  n.due AS airport_due, n.waiting AS airport_waiting, n.minutes_late AS airport_minutes_late,
-  d.landed AS dest_landed, d.arr_delay AS dest_arr_delay,
-  rc.late_7d AS carrier_late_7d, rd.late_7d AS dest_late_7d, rf.late_28d AS flight_late_28d,
-  x.previous_arr_delay, x.previous_dep_delay, x.turnaround
-FROM legs l
-LEFT JOIN weather w ON w.origin = l.origin AND w.time_hour = l.hour_starts - INTERVAL 1 HOUR
-LEFT JOIN planes p ON p.tailnum = l.tailnum
-LEFT JOIN airport_now n ON n.origin = l.origin AND n.departs = l.departs
-LEFT JOIN dest_now d ON d.dest = l.dest AND d.departs = l.departs
-LEFT JOIN rolling rc ON rc.key = l.carrier AND rc.day = l.departs DIV 1440
-LEFT JOIN rolling rd ON rd.key = l.dest AND rd.day = l.departs DIV 1440
-LEFT JOIN rolling rf ON rf.key = CONCAT(l.carrier, l.flight) AND rf.day = l.departs DIV 1440
-LEFT JOIN aircraft x ON x.flight_id = l.flight_id
+  CONCAT_WS(
+    '-', d.carrier, d.flight, d.origin, d.dest, DATE_FORMAT(d.time_hour, 'yyyyMMddHH')
+  ) AS flight_id,
+  TIMESTAMP_SECONDS(d.departs * 60) AS scheduled_departure,
+  d.is_late,
+  d.carrier, d.origin, d.dest, d.distance,
+  d.minute_of_day,
+  WEEKDAY(d.local_date) AS weekday,
+  d.arrives - d.departs AS scheduled_minutes,
+  -- The weather of the last full hour: an hour's precipitation is its total, known at its end.
+  w.temp, w.dewp, w.humid, w.wind_dir, w.precip, w.pressure, w.visib,
+  IF(w.wind_speed < 150, w.wind_speed, NULL) AS wind_speed,
+  YEAR(d.local_date) - p.year AS plane_age,
+  p.seats,
+  o.minutes_late AS origin_minutes_late,
+  TRY_ELEMENT_AT(o.minutes_late_by_carrier, d.carrier) AS carrier_minutes_late,
+  d.dest_delay_6h,
+  d.flight_delay_4w,
+  d.flight_late_share_4w,
+  d.aircraft_delay,
+  d.aircraft_slack
+FROM departures AS d
+LEFT JOIN weather AS w
+  ON w.origin = d.origin AND w.time_hour = d.time_hour - INTERVAL '1' HOUR
+LEFT JOIN planes AS p ON p.tailnum = d.tailnum
+LEFT JOIN origin_now AS o ON o.origin = d.origin AND o.quarter = d.departs DIV 15 * 15
