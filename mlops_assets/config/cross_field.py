@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mlops_assets.config.metrics import METRICS
+from mlops_assets.config.monitoring_rules import find_monitoring_problems
 from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ _TAG_VALUE = re.compile(r"^[A-Za-z0-9_.-]{0,63}$")
 
 def find_problems(spec: ProjectSpec) -> list[FieldProblem]:
     """Everything in a spec that is right by itself and wrong in its company."""
-    rules = (_tags, _sources, _checks, _columns, _pii, _metrics, _slices, _split, _freshness)
+    rules = (
+        *(_tags, _sources, _checks, _columns, _pii, _metrics, _slices, _split, _freshness),
+        find_monitoring_problems,
+    )
     return [problem for rule in rules for problem in rule(spec)]
 
 

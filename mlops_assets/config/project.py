@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
-from mlops_assets.config.automation import AutomationSpec, MonitoringSpec
+from mlops_assets.config.automation import AutomationSpec
 from mlops_assets.config.base import ColumnName, Spec
 from mlops_assets.config.cross_field import FEATURES as FEATURES  # noqa: PLC0414 - re-exported
 from mlops_assets.config.cross_field import find_problems
@@ -19,6 +19,7 @@ from mlops_assets.config.expectations import ExpectationSpec
 from mlops_assets.config.features import FeaturesSpec
 from mlops_assets.config.metrics import DEFAULT_PRIMARY, Task
 from mlops_assets.config.model import MlpModel, ModelSpec
+from mlops_assets.config.monitoring import MonitoringSpec
 from mlops_assets.config.problems import FieldProblems
 from mlops_assets.config.sources import SourceSpec
 from mlops_assets.config.training import TrainingSpec
@@ -65,6 +66,22 @@ class ProjectSpec(Spec):
     def primary(self) -> PrimarySpec:
         """The deciding metric, defaulted by task."""
         return self.evaluation.primary or PrimarySpec(metric=DEFAULT_PRIMARY[self.task])
+
+    @property
+    def is_monitored(self) -> bool:
+        """Whether an inference log is declared."""
+        return self.monitoring.inference_log is not None
+
+    @property
+    def retrains_on_decision(self) -> bool:
+        """Whether a live model is retrained by decisions, not by every new byte."""
+        chosen = self.automation.retrain_on
+        return self.is_monitored if chosen is None else chosen == "decision"
+
+    @property
+    def watched_metric(self) -> str:
+        """The metric by which live performance is judged."""
+        return self.monitoring.performance.metric or self.primary.metric
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> ProjectSpec:

@@ -58,9 +58,16 @@ attributes:
     dynamic_batching: {max_queue_delay_us: 200}
     keep_versions: 3
   monitoring:
+    inference_log: {uri: "{{ env.DATA_URI }}/predictions"}
+    labels: {uri: "{{ env.DATA_URI }}/labels", join: request_id}
+    window: {every: 1d, min_rows: 1000}
+    drift: {tests: auto, fdr: 0.05, persist: 2 of 3, on_drift: retrain}
+    performance: {metric: roc_auc, max_drop: 0.03, on_decay: retrain}
     freshness: {features: 26h, model: 30d}
   automation:
-    enabled: true
+    cooldown: 1d
+    max_retrains_per_week: 5
+    fallback_schedule: "0 3 * * 1"
 """
 
 

@@ -15,7 +15,9 @@ Node = dict[str, Any]
 PATTERNS: dict[str, str] = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": "a column name (letters, digits and underscores)",
     r"^[a-z][a-z0-9_]*$": "a name (lower-case letters, digits and underscores)",
+    r"^[a-z][a-z_]*$": "a name (lower-case letters and underscores)",
     r"^(\d+)(s|m|h|d|w)$": "a duration such as 26h or 14d",
+    r"^(\d+) of (\d+)$": "k of m, such as 2 of 3",
     r"^\d+(\.\d+)?%$": "a percentage such as 1%",
     r"^expect_[a-z0-9_]+$": "a Great Expectations name such as expect_column_values_to_not_be_null",
     r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$": "team:<name> or an e-mail address",
