@@ -3,6 +3,7 @@
     MlopsError
     ├── ConfigError              a project's YAML, SQL or model file is wrong
     ├── SourceError              a source cannot be read (missing, corrupt, unknown table)
+    │   └── NoFilesError         there are no files where files are read
     ├── SchemaError              columns are missing, renamed or of another type
     ├── QualityError             an expectation with severity ``error`` failed
     ├── EmptyDataError           there are no rows where rows are needed
@@ -90,6 +91,10 @@ class ConfigError(MlopsError):
 
 class SourceError(MlopsError):
     """A source cannot be read."""
+
+
+class NoFilesError(SourceError):
+    """There are no files where files are read."""
 
 
 class SchemaError(MlopsError):

@@ -88,6 +88,26 @@ class ProjectId:
         """Asset key of the deployment."""
         return [self.team, self.name, "deployment"]
 
+    @property
+    def inference_log_key(self) -> list[str]:
+        """Asset key of the live model's requests and answers."""
+        return [self.team, self.name, "inference_log"]
+
+    @property
+    def labels_key(self) -> list[str]:
+        """Asset key of the true answers."""
+        return [self.team, self.name, "labels"]
+
+    @property
+    def monitoring_key(self) -> list[str]:
+        """Asset key of the window reports."""
+        return [self.team, self.name, "monitoring"]
+
+    @property
+    def retrain_decision_key(self) -> list[str]:
+        """Asset key of the retrain decisions."""
+        return [self.team, self.name, "retrain_decision"]
+
     def raw_collection(self, source: str) -> str:
         """Store collection of one raw source."""
         return f"{self.team}/{self.name}/raw/{source}"
@@ -106,6 +126,14 @@ class ProjectId:
     def evaluations_collection(self) -> str:
         """Store collection of the evaluation results."""
         return f"{self.team}/{self.name}/evaluations"
+
+    def segments_collection(self, stream: str) -> str:
+        """Store collection of the inference log or of the labels."""
+        return f"{self.team}/{self.name}/{stream}"
+
+    def records_prefix(self, kind: str) -> str:
+        """Prefix of the records of one kind: ``windows``, ``performance``, ``decisions``, …"""
+        return f"{self.team}/{self.name}/monitoring/{kind}"
 
     @property
     def ledger_prefix(self) -> str:

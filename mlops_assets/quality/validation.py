@@ -72,8 +72,7 @@ class Validation:
 
             self._gx = gx
             self._context = gx.get_context(mode="ephemeral", project_config=_in_memory())
-            source = self._context.data_sources.add_spark("spark", persist=False)
-            asset = source.add_dataframe_asset("frame")
+            asset = _add_source(self._context, frame).add_dataframe_asset("frame")
             whole = asset.add_batch_definition_whole_dataframe("whole")
             self._request = whole.build_batch_request(batch_parameters={"dataframe": frame})
             self._batch = whole.get_batch(batch_parameters={"dataframe": frame})
@@ -108,7 +107,7 @@ class Validation:
                 or name in (UNEXPECTED_VALUES_METRIC, MISSING_VALUES_METRIC)
             }
             resolved, _ = validator.compute_metrics(list(wanted.values()))
-        values = {name: resolved.get(metric.id) or () for name, metric in wanted.items()}
+        values = {name: _plain(resolved.get(metric.id)) for name, metric in wanted.items()}
         rows = next((rows for name, rows in values.items() if name.endswith(ROWS_METRIC)), ())
         return Sample(
             rows=rows[:MAX_SAMPLE],
@@ -145,6 +144,21 @@ class Validation:
         if self._validator is None:
             self._validator = self._context.get_validator(batch_request=self._request)
         return self._validator
+
+
+def _plain(found: Any) -> Sequence[Any]:
+    """Spark answers with a list of rows, pandas with a frame."""
+    if type(found).__module__.startswith("pandas"):
+        records: Sequence[Any] = found.head(MAX_SAMPLE).to_dict("records")
+        return records
+    return found or ()
+
+
+def _add_source(context: Any, frame: Any) -> Any:
+    """Spark evaluates its own frames, and pandas, for small data without a JVM, its own."""
+    if type(frame).__module__.startswith("pandas"):
+        return context.data_sources.add_pandas("pandas")
+    return context.data_sources.add_spark("spark", persist=False)
 
 
 def _in_memory() -> Any:

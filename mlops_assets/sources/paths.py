@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mlops_assets.errors import SourceError
+from mlops_assets.errors import NoFilesError, SourceError
 from mlops_assets.sources.base import SourceContext
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
@@ -51,7 +51,7 @@ def find_files(uri: str, file_format: str, context: SourceContext) -> FileSet:
     else:
         base, files = _matches(uri.removeprefix("file://"), file_format, context)
     if not files:
-        raise SourceError(
+        raise NoFilesError(
             "there are no files",
             where=context.where,
             found=f"nothing at {path}" if not path.is_dir() else f"none of them in {path}",
