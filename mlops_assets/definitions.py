@@ -22,7 +22,7 @@ from mlops_assets.config.loader import discover, load_project
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from resources.settings import Settings
-from sensors import build_team_sensors
+from sensors import build_team_schedules, build_team_sensors
 
 
 def build_team_definitions(team: str, root: Path) -> dg.Definitions:
@@ -96,6 +96,7 @@ def compose(
     shared = dg.Definitions(
         resources={"platform": PlatformResource(root=str(root) if root else None)},
         sensors=build_team_sensors(team, projects),
+        schedules=build_team_schedules(projects),
         executor=dg.in_process_executor,
     )
     return dg.Definitions.merge(*parts, shared)

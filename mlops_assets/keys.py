@@ -144,6 +144,30 @@ class ProjectId:
 PROMOTION_CHECK = "promotion"
 """Name of the blocking check that carries the evaluation's verdict."""
 
+DATA_QUALITY_CHECK = "data_quality"
+"""Name of the check on live inputs; it fails with severity ERROR and pages the owner."""
+
+DRIFT_CHECK = "drift"
+"""Name of the check on the distribution of live inputs and predictions."""
+
+PERFORMANCE_CHECK = "performance"
+"""Name of the check on the live model's realised performance."""
+
+LABELS_CHECK = "labels"
+"""Name of the check on labels that should be there."""
+
+FILES_CHECK = "files"
+"""Name of the check on the files of the inference log and of the labels."""
+
+DEPLOYMENT_CHECK = "deployment"
+"""Name of the check that says whether a deployment succeeded."""
+
+DECISION_TAG = "mlops/decision"
+"""Run tag: the retrain decision that the run carries out."""
+
+CAUSE_TAG = "mlops/cause"
+"""Run tag: why the engine started the run."""
+
 LIFECYCLE_JOB = "lifecycle"
 """The one parameterised job of a code location: any project's assets."""
 

@@ -13,7 +13,7 @@ import dagster as dg
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
-from mlops_assets.keys import ProjectId
+from mlops_assets.keys import CAUSE_TAG, ProjectId
 
 BUDGET_SECONDS = 40.0
 """Time for one tick; the sources that it did not reach come first in the next one."""
@@ -63,17 +63,30 @@ def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
         context: dg.SensorEvaluationContext, platform: PlatformResource
     ) -> dg.SensorResult:
         seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
-        states, problems = scan(sources, seen, platform)
+        wanted = [item for item in sources if not waits_for_decision(item[0], platform)]
+        states, problems = scan(wanted, seen, platform)
         for problem in problems:
             context.log.warning(problem)
         requests = build_run_requests(changed(states, seen))
         cursor = json.dumps(seen | {s.cursor_key: s.digest for s in states}, sort_keys=True)
         if requests:
             return dg.SensorResult(run_requests=requests, cursor=cursor)
-        reason = "; ".join([f"nothing new in {len(states)} of {len(sources)} sources", *problems])
+        reason = f"nothing new in {len(states)} of {len(wanted)} sources"
+        if len(wanted) < len(sources):
+            reason += f"; {len(sources) - len(wanted)} are read when a retrain is decided"
+        reason = "; ".join([reason, *problems])
         return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
     return new_data
+
+
+def waits_for_decision(project: Project, platform: PlatformResource) -> bool:
+    """Whether new data alone start nothing: a model is live and decisions retrain it."""
+    from resources.ledger import Ledger
+
+    if not project.spec.retrains_on_decision:
+        return False
+    return Ledger(platform.store(), project.id.ledger_prefix).state().champion is not None
 
 
 def scan(
@@ -126,7 +139,7 @@ def build_run_requests(states: Iterable[SourceState]) -> list[dg.RunRequest]:
             dg.RunRequest(
                 run_key=f"new-data:{project}:{causes}",
                 asset_selection=[dg.AssetKey(project.raw_key(s.source)) for s in members],
-                tags={"mlops/cause": "new data", "team": project.team, "project": project.name},
+                tags={CAUSE_TAG: "new data", "team": project.team, "project": project.name},
             )
         )
     return requests

@@ -8,8 +8,13 @@ import dagster as dg
 
 from mlops_assets.config.project import Project
 from sensors.automation import build_automation_sensor
+from sensors.fallback import build_fallback_schedules
+from sensors.monitoring import build_monitoring_sensor
 from sensors.new_data import build_new_data_sensor
 from sensors.reconcile import build_reconcile_sensor
+from sensors.redeploy import build_redeploy_sensor
+from sensors.retrain import build_retrain_sensor
+from sensors.staleness import build_staleness_sensor
 
 
 def build_team_sensors(team: str, projects: Sequence[Project]) -> list[dg.SensorDefinition]:
@@ -26,4 +31,19 @@ def build_team_sensors(team: str, projects: Sequence[Project]) -> list[dg.Sensor
     if automated:
         sensors.append(build_automation_sensor(team, automated))
         sensors.append(build_new_data_sensor(team, automated))
+        sensors.append(build_redeploy_sensor(team, automated))
+    watched = [project for project in automated if project.spec.is_monitored]
+    if watched:
+        sensors.append(build_monitoring_sensor(team, watched))
+    deciding = [project for project in watched if project.spec.retrains_on_decision]
+    if deciding:
+        sensors.append(build_retrain_sensor(team, deciding))
+    ageing = [project for project in automated if project.spec.monitoring.freshness.model]
+    if ageing:
+        sensors.append(build_staleness_sensor(team, ageing))
     return sensors
+
+
+def build_team_schedules(projects: Sequence[Project]) -> list[dg.ScheduleDefinition]:
+    """The fallback schedules of a team's projects."""
+    return build_fallback_schedules([p for p in projects if p.spec.automation.enabled])

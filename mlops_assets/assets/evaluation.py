@@ -7,6 +7,7 @@ import dagster as dg
 
 from mlops_assets.assets.conditions import downstream_condition
 from mlops_assets.assets.metadata import picture, table
+from mlops_assets.assets.outcomes import note_outcome
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.assets.settings import project_asset
 from mlops_assets.assets.upstream import require_latest
@@ -50,6 +51,8 @@ def build_evaluation_asset(project: Project) -> dg.AssetsDefinition:
         model = require_latest(store, project.id.bundles_collection, "model")
         manifest, result = evaluate_latest(project, store=store, features=features, model=model)
         context.log.info(f"{result.verdict}: {result.reason}")
+        if result.verdict not in ACCEPTED_VERDICTS:
+            note_outcome(context, project, store, "rejected", result.reason)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(manifest.data_version),
             metadata=_metadata(project, result),

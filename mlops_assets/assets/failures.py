@@ -42,5 +42,10 @@ def reported(project: Project) -> Iterator[None]:
         raise dg.Failure(redacted) from None
 
 
+def redacted(project: Project, text: str) -> str:
+    """The text without the project's secrets."""
+    return _redactor(project).redact(text)
+
+
 def _redactor(project: Project) -> Redactor:
     return Redactor.of_written([project.written], os.environ)

@@ -8,12 +8,15 @@ from mlops_assets.assets.deployment import build_deployment_asset
 from mlops_assets.assets.evaluation import build_evaluation_asset
 from mlops_assets.assets.features import build_features_asset
 from mlops_assets.assets.model import build_model_asset
+from mlops_assets.assets.monitoring import build_monitoring_asset
 from mlops_assets.assets.raw import build_raw_asset
+from mlops_assets.assets.retrain_decision import build_retrain_decision_asset
+from mlops_assets.assets.streams import build_stream_assets
 from mlops_assets.config.project import Project
 
 
 def build_project_definitions(project: Project) -> dg.Definitions:
-    """Raw data, features, model, evaluation and deployment of one project."""
+    """Raw data to deployment of one project and, where traffic is logged, the way back."""
     return dg.Definitions(
         assets=[
             *(build_raw_asset(project, source) for source in project.spec.sources),
@@ -21,5 +24,16 @@ def build_project_definitions(project: Project) -> dg.Definitions:
             build_model_asset(project),
             build_evaluation_asset(project),
             build_deployment_asset(project),
+            *_monitoring(project),
         ]
     )
+
+
+def _monitoring(project: Project) -> list[dg.AssetsDefinition]:
+    if not project.spec.is_monitored:
+        return []
+    return [
+        *build_stream_assets(project),
+        build_monitoring_asset(project),
+        build_retrain_decision_asset(project),
+    ]

@@ -26,7 +26,7 @@ def project_asset(
     description: str,
     kinds: set[str],
     code_version: str,
-    condition: dg.AutomationCondition[Any],
+    condition: dg.AutomationCondition[Any] | None,
     deps: Iterable[Sequence[str]] = (),
     checks: Sequence[dg.AssetCheckSpec] = (),
     fresh_for: timedelta | None = None,
@@ -39,7 +39,8 @@ def project_asset(
         description: Shown in the UI.
         kinds: Dagster kinds, at most three.
         code_version: Digest of what decides the result.
-        condition: When it materializes by itself, unless the project turned that off.
+        condition: When it materializes by itself, unless the project turned that off; None when
+            only sensors start it.
         deps: Keys of the assets that it reads.
         checks: Checks that its body reports.
         fresh_for: Age from which the UI shows it as stale.

@@ -14,6 +14,10 @@ PARTS = {
     "model": ("task", "features", "model", "training", "evaluation"),
     "evaluation": ("task", "evaluation"),
     "deployment": ("deployment",),
+    "inference_log": ("monitoring",),
+    "labels": ("monitoring",),
+    "monitoring": ("monitoring", "checks"),
+    "retrain_decision": ("monitoring", "automation"),
 }
 """Which parts of the YAML decide which asset."""
 

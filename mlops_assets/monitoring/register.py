@@ -25,6 +25,8 @@ from mlops_assets.sources.paths import find_files
 if TYPE_CHECKING:
     from resources.store import Manifest, Store
 
+NO_FILES = "none"
+"""Digest of a stream without files."""
 FILES = "files"
 """Where a segment's metadata list its files."""
 
@@ -74,7 +76,10 @@ class Part:
 def stream_digest(project: Project, stream: Stream) -> str:
     """Identity of the files that are there now, cheap enough for a sensor: no file is opened."""
     digest = hashlib.sha256()
-    for name, path in _find(project, stream):
+    found = _find(project, stream)
+    if not found:
+        return NO_FILES
+    for name, path in found:
         stat = path.stat()
         digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]

@@ -96,6 +96,18 @@ def labels(project: Project) -> Stream | None:
     )
 
 
+def by_name(project: Project, name: str) -> Stream:
+    """The declared stream of that name.
+
+    Raises:
+        ConfigError: It is not declared.
+    """
+    stream = labels(project) if name == "labels" else inference_log(project)
+    if stream is None:
+        raise ConfigError("no labels are declared", where=str(project.id))
+    return stream
+
+
 def join_column(project: Project) -> str:
     """The column by which labels find their requests."""
     monitoring = project.spec.monitoring

@@ -123,7 +123,7 @@ def decide(
         return Decision("blocked", "bad_data", reason, tuple(table))
     decay = _decay(window, performance, monitoring, table)
     if decay and monitoring.performance.on_decay == "retrain":
-        return _bounded("performance", decay, window, retrains, automation, table)
+        return _bounded(("performance", decay), window, retrains, automation, table)
     _row(
         table,
         "enough rows",
@@ -148,7 +148,7 @@ def decide(
         return Decision(
             "wait", "drift", f"{drift}; the project wants to be told only.", tuple(table)
         )
-    return _bounded("drift", drift, window, retrains, automation, table)
+    return _bounded(("drift", drift), window, retrains, automation, table)
 
 
 def _decay(
@@ -206,15 +206,15 @@ def _drift(
 
 
 def _bounded(
-    cause: Cause,
-    evidence: str,
+    why: tuple[Cause, str],
     window: WindowEvidence,
     retrains: Sequence[Retrain],
     automation: AutomationSpec,
     table: list[dict[str, Any]],
 ) -> Decision:
     """Retrain, unless cooldown, budget or back-off forbid it."""
-    rejected = _rejected_in_a_row(retrains)
+    cause, evidence = why
+    rejected = _without_effect(retrains, window.bundle_id)
     _row(
         table,
         "retrains that replaced nothing",
@@ -234,8 +234,11 @@ def _bounded(
     since = "none yet" if last is None else f"{_span(window.end - last)} ago"
     _row(table, "cooldown", f"last retrain {since}", f"at least {format_duration(wait)} ago", cool)
     if not cool:
-        doubled = f" (doubled after {rejected} without effect)" if rejected else ""
-        reason = f"{evidence}, but the last retrain was {since}: cooldown {format_duration(wait)}{doubled}."
+        after = f" after {rejected} retrains without effect" if rejected else ""
+        reason = (
+            f"{evidence}, but the last retrain was {since}: "
+            f"the cooldown is {format_duration(wait)}{after}."
+        )
         return Decision("wait", cause, reason, tuple(table))
     spent = sum(window.end - item.at < WEEK for item in retrains)
     budget = automation.max_retrains_per_week
@@ -246,14 +249,13 @@ def _bounded(
     return Decision("retrain", cause, f"{evidence}.", tuple(table))
 
 
-def _rejected_in_a_row(retrains: Sequence[Retrain]) -> int:
+def _without_effect(retrains: Sequence[Retrain], bundle_id: str | None) -> int:
+    """How many retrains in a row left the model live that answers now."""
     count = 0
     for item in reversed(retrains):
-        if item.outcome == "pending":
-            continue
-        if item.outcome == "promoted":
+        if item.outcome == "promoted" or item.bundle_id != bundle_id:
             break
-        count += 1
+        count += item.outcome != "pending"
     return count
 
 

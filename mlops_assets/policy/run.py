@@ -11,6 +11,7 @@ from mlops_assets.monitoring.records import Records, parse_name
 from mlops_assets.monitoring.run import PERFORMANCE, WINDOWS
 from mlops_assets.policy.decision import (
     Decision,
+    Outcome,
     Retrain,
     decide,
     performance_evidence,
@@ -64,14 +65,14 @@ def past_retrains(project: Project, store: Store, before: str | None = None) -> 
     for name in names:
         record = records.read(name)
         if record["verdict"] == "retrain":
-            outcome = outcomes.read(name)["outcome"] if name in known else "pending"
+            outcome: Outcome = outcomes.read(name)["outcome"] if name in known else "pending"
             end = datetime.fromisoformat(record["window"]["end"])
             found.append(Retrain(end, outcome, record["bundle_id"]))
     return found
 
 
 def record_outcome(
-    project: Project, store: Store, decision: str, outcome: str, reason: str
+    project: Project, store: Store, decision: str, outcome: Outcome, reason: str
 ) -> None:
     """Say what became of a retrain; the first word stays."""
     body = {"decision": decision, "outcome": outcome, "reason": reason}

@@ -1,0 +1,81 @@
+"""The ``retrain_decision`` asset: for every window, whether to retrain and why."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.assets.metadata import table
+from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.assets.settings import project_asset
+from mlops_assets.assets.versions import code_version
+from mlops_assets.config.project import Project
+
+SHOWN = 60
+
+
+def build_retrain_decision_asset(project: Project) -> dg.AssetsDefinition:
+    """The asset that applies the retrain policy to the newest reports."""
+
+    @project_asset(
+        project,
+        project.id.retrain_decision_key,
+        kinds={"python"},
+        deps=[project.id.monitoring_key],
+        description="Should the live model be retrained? The verdict on every window, with the "
+        "evidence and one sentence why. A verdict `retrain` starts raw data to deployment.",
+        code_version=code_version(project, "retrain_decision"),
+        condition=None,
+    )
+    def retrain_decision(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        from mlops_assets.monitoring.records import Records
+        from mlops_assets.policy.run import DECISIONS, decide_open_windows
+
+        store = platform.store()
+        made = decide_open_windows(project, store)
+        for decision in made:
+            context.log.info(f"{decision['decision']}: {decision['verdict']}: {decision['reason']}")
+        recent = Records(store, project.id, DECISIONS).last(SHOWN)
+        yield dg.MaterializeResult(
+            data_version=dg.DataVersion(recent[-1]["decision"] if recent else "none"),
+            metadata=_metadata(made, recent),
+        )
+
+    return retrain_decision
+
+
+def _metadata(made: list[dict[str, Any]], recent: list[dict[str, Any]]) -> dict[str, Any]:
+    if not recent:
+        return {"verdict": "insufficient_data", "reason": "No window has closed yet."}
+    shown = _most_important(made) or recent[-1]
+    return {
+        "verdict": shown["verdict"],
+        "reason": shown["reason"],
+        "cause": shown["cause"],
+        "window": shown["window"]["start"],
+        "version": shown["version"] if shown["version"] is not None else "none",
+        "evidence": table(shown["tests"]),
+        "decisions": table(
+            [
+                {
+                    "window": one["window"]["start"],
+                    "verdict": one["verdict"],
+                    "cause": one["cause"],
+                    "reason": one["reason"],
+                }
+                for one in reversed(recent)
+            ]
+        ),
+        "decided_windows": len(made),
+    }
+
+
+def _most_important(made: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """A retrain, else what needs people, else the newest."""
+    for verdict in ("retrain", "blocked"):
+        for decision in reversed(made):
+            if decision["verdict"] == verdict:
+                return decision
+    return made[-1] if made else None

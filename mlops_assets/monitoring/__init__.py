@@ -1,0 +1,1 @@
+"""Monitoring of live traffic: the inference log, windows, drift and performance."""

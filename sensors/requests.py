@@ -1,0 +1,46 @@
+"""Run requests that several sensors make."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from mlops_assets.config.project import Project
+from mlops_assets.keys import CAUSE_TAG
+
+
+def lifecycle_keys(project: Project) -> list[dg.AssetKey]:
+    """Raw data to deployment of one project."""
+    own = project.id
+    paths = [own.raw_key(source) for source in project.spec.sources]
+    paths += [own.features_key, own.model_key, own.evaluation_key, own.deployment_key]
+    return [dg.AssetKey(path) for path in paths]
+
+
+def monitoring_keys(project: Project) -> list[dg.AssetKey]:
+    """The assets that watch the live model."""
+    own = project.id
+    paths = [own.inference_log_key]
+    paths += [own.labels_key] if project.spec.monitoring.labels is not None else []
+    paths += [own.monitoring_key, own.retrain_decision_key]
+    return [dg.AssetKey(path) for path in paths]
+
+
+def request(
+    project: Project,
+    keys: list[dg.AssetKey],
+    *,
+    run_key: str,
+    cause: str,
+    tags: dict[str, str] | None = None,
+) -> dg.RunRequest:
+    """A run of one project; the same key never starts a second one.
+
+    Args:
+        project: The project.
+        keys: What to materialize.
+        run_key: Identity of the cause.
+        cause: Why, for people.
+        tags: Further run tags.
+    """
+    own = {CAUSE_TAG: cause, "team": project.id.team, "project": project.id.name}
+    return dg.RunRequest(run_key=run_key, asset_selection=keys, tags=own | (tags or {}))

@@ -1,0 +1,88 @@
+"""The sensor that carries out decisions to retrain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.config.project import Project
+from mlops_assets.errors import MlopsError
+from mlops_assets.keys import DECISION_TAG
+from sensors.requests import lifecycle_keys, request
+
+RECENT = 3
+"""So many of the newest open decisions are looked at; older ones were overtaken by them."""
+
+
+def build_retrain_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition:
+    """One sensor for the decisions of a team: each is carried out exactly once.
+
+    A decision is open until its run has left an outcome. A run that failed before it could leave
+    one is noted as failed here, which makes the policy back off.
+    """
+
+    @dg.sensor(
+        name=f"{team}__retrain",
+        target=dg.AssetSelection.assets(*(k for p in projects for k in lifecycle_keys(p))),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+        description="Retrains, evaluates and deploys when the retrain decision says so.",
+    )
+    def retrain_sensor(
+        context: dg.SensorEvaluationContext, platform: PlatformResource
+    ) -> dg.SensorResult:
+        from mlops_assets.policy.run import open_retrains
+
+        store = platform.store()
+        requests: list[dg.RunRequest] = []
+        waiting: list[str] = []
+        for project in projects:
+            try:
+                decisions = open_retrains(project, store)[-RECENT:]
+            except MlopsError as error:
+                waiting.append(f"{project.id}: {error.problem}")
+                continue
+            for decision in decisions:
+                name = f"{project.id}:{decision['decision']}"
+                state = run_state(context.instance, name)
+                if state is None:
+                    requests.append(_request(project, decision))
+                elif state:
+                    waiting.append(f"{name} is being carried out")
+                else:
+                    _note_failure(project, platform, decision)
+                    waiting.append(f"the run of {name} failed")
+        if requests:
+            return dg.SensorResult(run_requests=requests)
+        nothing = f"no open decision to retrain in {len(projects)} projects"
+        return dg.SensorResult(skip_reason="; ".join(waiting) or nothing)
+
+    return retrain_sensor
+
+
+def run_state(instance: dg.DagsterInstance, decision: str) -> bool | None:
+    """Whether a decision's run goes on (True), has ended (False), or was never started (None)."""
+    runs = instance.get_runs(dg.RunsFilter(tags={DECISION_TAG: decision}), limit=1)
+    return not runs[0].is_finished if runs else None
+
+
+def _request(project: Project, decision: dict[str, object]) -> dg.RunRequest:
+    name = f"{project.id}:{decision['decision']}"
+    return request(
+        project,
+        lifecycle_keys(project),
+        run_key=f"retrain:{name}",
+        cause=f"retrain decision: {decision['cause']}",
+        tags={DECISION_TAG: name},
+    )
+
+
+def _note_failure(
+    project: Project, platform: PlatformResource, decision: dict[str, object]
+) -> None:
+    from mlops_assets.policy.run import record_outcome
+
+    name = str(decision["decision"])
+    record_outcome(project, platform.store(), name, "failed", "its run ended without a verdict")
