@@ -1,0 +1,1 @@
+"""Drift tests: one file each, found by :mod:`mlops_assets.drift.registry`."""
