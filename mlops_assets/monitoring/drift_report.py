@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlops_assets.drift.compare import ColumnDrift, compare_columns, drifted_share
 
 from mlops_assets.config.project import ProjectSpec
+from mlops_assets.drift.compare import ColumnDrift, compare_columns, drifted_share
 from mlops_assets.monitoring.predictions import reference_profile
 
 if TYPE_CHECKING:

@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.monitoring.performance import has_decayed, realised_performance
-
 from mlops_assets.config.metrics import METRICS
 from mlops_assets.config.project import Project
 from mlops_assets.monitoring.answering import Models, split_traffic
+from mlops_assets.monitoring.performance import has_decayed, realised_performance
 from mlops_assets.monitoring.predictions import classes_of, prediction_array
 from mlops_assets.monitoring.register import Part
 from mlops_assets.monitoring.report import log_of

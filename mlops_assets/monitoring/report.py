@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlops_assets.drift.window import profile_columns
-from mlops_assets.monitoring.cbpe import estimated_performance
 
 from mlops_assets.config.monitoring import InferenceLogSpec
 from mlops_assets.config.project import Project
+from mlops_assets.drift.window import profile_columns
 from mlops_assets.errors import ConfigError
 from mlops_assets.monitoring.answering import Models, Traffic, reference_of, split_traffic
+from mlops_assets.monitoring.cbpe import estimated_performance
 from mlops_assets.monitoring.drift_report import PREDICTION, judge_drift, no_drift
 from mlops_assets.monitoring.predictions import chosen_profile, classes_of, prediction_array
 from mlops_assets.monitoring.quality import judge_expectations, judge_profiles

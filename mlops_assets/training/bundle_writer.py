@@ -81,13 +81,7 @@ def write_bundle(
         "preprocessing": result.preprocessing.to_dict(),
         "schema": schema_of(result.preprocessing).to_dict(),
         "golden": golden.to_dict(),
-        "reference": reference_profile(
-            table,
-            split.train,
-            result.preprocessing,
-            predictions,
-            pii=_personal_columns(project),
-        ),
+        "reference": _reference(project, result, table, split, predictions),
         "metrics": _metrics(result),
         "config": project.written,
         "lineage": _lineage(project, features_version, code_version),
@@ -103,6 +97,24 @@ def write_bundle(
         source = custom_source(project.spec.model, project.directory, project.files)
         bodies[CUSTOM_FILE] = source.encode()
     return _write(directory, bodies)
+
+
+def _reference(
+    project: Project,
+    result: TrainingResult,
+    table: pa.Table,
+    split: Split,
+    predictions: NDArray[np.float32],
+) -> dict[str, Any]:
+    """What live traffic is compared with, and how much each input matters."""
+    from mlops_assets.training.importance import permutation_importance
+
+    preprocessing = result.preprocessing
+    profile = reference_profile(
+        table, split.train, preprocessing, predictions, pii=_personal_columns(project)
+    )
+    importance = permutation_importance(result.module, preprocessing, table, split.validation)
+    return {**profile, "importance": importance}
 
 
 def _personal_columns(project: Project) -> frozenset[str]:
