@@ -74,8 +74,5 @@ def _metadata(made: list[dict[str, Any]], recent: list[dict[str, Any]]) -> dict[
 
 def _most_important(made: list[dict[str, Any]]) -> dict[str, Any] | None:
     """A retrain, else what needs people, else the newest."""
-    for verdict in ("retrain", "blocked"):
-        for decision in reversed(made):
-            if decision["verdict"] == verdict:
-                return decision
-    return made[-1] if made else None
+    ranks = {"retrain": 2, "blocked": 1}
+    return max(reversed(made), key=lambda one: ranks.get(one["verdict"], 0), default=None)

@@ -1,0 +1,1 @@
+"""Replay: history as live traffic, in the order in which it happened."""
