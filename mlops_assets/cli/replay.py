@@ -148,11 +148,16 @@ def _live(world: World, plan: Plan, ticker: Ticker, story: Story, console: Conso
         task = progress.add_task("replay", total=len(steps))
         for start, end in steps:
             progress.update(task, description=f"{start:%Y-%m-%d}")
-            story.requests += send(world, start, end, store, settings)
-            deliver_labels(world, start, end)
-            world.reveal(start, end)
+            # The first requests of a window close the one before it.
+            early = start + (end - start) / 4
+            story.requests += send(world, start, early, store, settings)
+            deliver_labels(world, start, early)
+            world.reveal(start, early)
             runs = ticker.settle()
             story.runs += runs
+            story.requests += send(world, early, end, store, settings)
+            deliver_labels(world, early, end)
+            world.reveal(early, end)
             for line in _news(world, store, story, runs):
                 progress.console.print(f"  {line}", highlight=False)
             progress.advance(task)
@@ -176,6 +181,7 @@ def _news(world: World, store: Store, story: Story, runs: Sequence[FinishedRun])
 
     known = {event["decision"] for event in story.events}
     outcomes = Records(store, world.project.id, "outcomes")
+    told = False
     for name in Records(store, world.project.id, "decisions").names():
         if name in known:
             continue
@@ -187,9 +193,10 @@ def _news(world: World, store: Store, story: Story, runs: Sequence[FinishedRun])
         yield f"{day}  {record['verdict']}: {record['reason']}"
         if name in outcomes.names():
             outcome = outcomes.read(name)
+            told = True
             yield f"            {outcome['outcome']}: {outcome['reason']}"
     for run in runs:
-        if not run.success:
+        if not run.success and not told:
             yield f"            the run for {run.cause} failed ({run.run_id[:8]})"
 
 

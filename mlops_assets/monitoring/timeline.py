@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLOURS = {"retrain": CHAMPION, "blocked": INK, "wait": GOOD, "insufficient_data": GRID}
 WORDS = {
     "retrain": "retrain",
-    "blocked": "blocked: people were told",
+    "blocked": "blocked, people told",
     "wait": "wait",
     "insufficient_data": "too little data",
 }
@@ -87,7 +87,7 @@ def timeline_rows(timeline: Timeline) -> list[dict[str, Any]]:
 
 def draw_timeline(timeline: Timeline, title: str) -> bytes:
     """Metric, drift and decisions over time as a PNG."""
-    figure = canvas.new_figure(9.0, 6.0)
+    figure = canvas.new_figure(10.5, 6.0)
     grid = figure.add_gridspec(3, 1, height_ratios=(3, 2, 1))
     top = canvas.panel(figure, grid[0], f"{title}: {timeline.metric} of the live model")
     middle = canvas.panel(figure, grid[1], "Importance of the inputs that drifted")
@@ -132,7 +132,7 @@ def _draw_metric(axes: Axes, timeline: Timeline) -> None:
     axes.step(
         _moments(based), limits, where="mid", color=CHAMPION, linestyle="--", label="accepted"
     )
-    canvas.legend(axes, "lower left")
+    canvas.legend(axes, "center left", (1.01, 0.5))
 
 
 def _limit(record: dict[str, Any]) -> float:
@@ -153,7 +153,7 @@ def _draw_drift(axes: Axes, timeline: Timeline) -> None:
     )
     axes.axhline(timeline.min_share, color=CHAMPION, linestyle="--", linewidth=1, label="accepted")
     axes.set_ylim(-0.03, 1.05)
-    canvas.legend(axes, "upper left")
+    canvas.legend(axes, "center left", (1.01, 0.5))
 
 
 def _draw_decisions(axes: Axes, timeline: Timeline) -> None:
@@ -172,10 +172,7 @@ def _draw_decisions(axes: Axes, timeline: Timeline) -> None:
     axes.set_yticks([])
     axes.set_ylim(-1, 1)
     axes.xaxis_date()
-    canvas.legend(axes, "upper center", (0.5, -0.5))
-    legend = axes.get_legend()
-    if legend is not None:
-        legend.set_ncols(len(COLOURS))
+    canvas.legend(axes, "center left", (1.01, 0.5))
 
 
 def _draw_versions(panels: Sequence[Axes], timeline: Timeline) -> None:
@@ -193,7 +190,7 @@ def _draw_versions(panels: Sequence[Axes], timeline: Timeline) -> None:
             f"v{version}",
             (moment, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(2, 2),
+            xytext=(2, -9),
             textcoords="offset points",
             fontsize=canvas.SMALL,
             color=QUIET,
