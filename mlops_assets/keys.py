@@ -162,6 +162,9 @@ FILES_CHECK = "files"
 DEPLOYMENT_CHECK = "deployment"
 """Name of the check that says whether a deployment succeeded."""
 
+NEEDS_PEOPLE_CHECK = "needs_people"
+"""Name of the check that fails when the retrain policy cannot go on by itself."""
+
 DECISION_TAG = "mlops/decision"
 """Run tag: the retrain decision that the run carries out."""
 

@@ -13,6 +13,8 @@ telemetry:
   enabled: false
 nux:
   enabled: false
+freshness:
+  enabled: true
 run_monitoring:
   enabled: true
   poll_interval_seconds: 10

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from mlops_assets.config.project import Project
+from sensors.alerts import build_alerts_sensor
 from sensors.automation import build_automation_sensor
 from sensors.fallback import build_fallback_schedules
 from sensors.monitoring import build_monitoring_sensor
@@ -26,7 +27,10 @@ def build_team_sensors(team: str, projects: Sequence[Project]) -> list[dg.Sensor
     """
     if not projects:
         return []
-    sensors: list[dg.SensorDefinition] = [build_reconcile_sensor(team, projects)]
+    sensors: list[dg.SensorDefinition] = [
+        build_reconcile_sensor(team, projects),
+        build_alerts_sensor(team),
+    ]
     automated = [project for project in projects if project.spec.automation.enabled]
     if automated:
         sensors.append(build_automation_sensor(team, automated))

@@ -10,6 +10,7 @@ from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.assets.settings import project_asset
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.project import Project
+from mlops_assets.keys import NEEDS_PEOPLE_CHECK
 
 SHOWN = 60
 
@@ -17,15 +18,22 @@ SHOWN = 60
 def build_retrain_decision_asset(project: Project) -> dg.AssetsDefinition:
     """The asset that applies the retrain policy to the newest reports."""
 
+    key = dg.AssetKey(project.id.retrain_decision_key)
+
     @project_asset(
         project,
-        project.id.retrain_decision_key,
+        key.path,
         kinds={"python"},
         deps=[project.id.monitoring_key],
         description="Should the live model be retrained? The verdict on every window, with the "
         "evidence and one sentence why. A verdict `retrain` starts raw data to deployment.",
         code_version=code_version(project, "retrain_decision"),
         condition=None,
+        checks=[
+            dg.AssetCheckSpec(
+                NEEDS_PEOPLE_CHECK, asset=key, description="The policy can go on by itself."
+            )
+        ],
     )
     def retrain_decision(
         context: dg.AssetExecutionContext, platform: PlatformResource
@@ -41,9 +49,25 @@ def build_retrain_decision_asset(project: Project) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(recent[-1]["decision"] if recent else "none"),
             metadata=_metadata(made, recent),
+            check_results=[_needs_people(key, made, recent)],
         )
 
     return retrain_decision
+
+
+def _needs_people(
+    key: dg.AssetKey, made: list[dict[str, Any]], recent: list[dict[str, Any]]
+) -> dg.AssetCheckResult:
+    shown = _most_important(made) or (recent[-1] if recent else None)
+    # Bad data have a check of their own.
+    blocked = shown is not None and shown["verdict"] == "blocked" and shown["cause"] != "bad_data"
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=NEEDS_PEOPLE_CHECK,
+        passed=not blocked,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=shown["reason"] if shown else "no window has closed yet",
+    )
 
 
 def _metadata(made: list[dict[str, Any]], recent: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mlops_assets.config.model import CustomModel
 from mlops_assets.config.problems import Problem
 from mlops_assets.config.project import ProjectSpec
 from mlops_assets.config.query import check_query
+from mlops_assets.config.team import load_team
 from mlops_assets.config.workspace import find_workspace_problems
 
 
@@ -52,6 +53,8 @@ def check_paths(paths: Sequence[Path], root: Path, environ: Mapping[str, str]) -
     problems = [problem for file in files for problem in check_file(file, root, environ)]
     for path in paths or [root / PROJECTS]:
         problems += _nothing_found(path, root)
+    for team in sorted({file.parent.parent.name for file in files}):
+        problems += load_team(team, root, environ).problems
     if not paths:
         problems += find_workspace_problems(root, {file.parent.parent.name for file in files})
     return CheckReport(tuple(files), tuple(sorted(problems, key=lambda p: p.sort_key)))

@@ -52,6 +52,12 @@ def find_file_problems(spec: ProjectSpec, directory: Path) -> Iterator[FieldProb
             location = ("sources", name, "uri")
             if problem := _uri_problem(location, source.uri, directory):
                 yield problem
+    for name in ("inference_log", "labels"):
+        stream = getattr(spec.monitoring, name)
+        if stream is not None:
+            location = ("monitoring", name, "uri")
+            if problem := _uri_problem(location, stream.uri, directory):
+                yield problem
 
 
 def _file_problem(

@@ -214,6 +214,13 @@ def _bounded(
 ) -> Decision:
     """Retrain, unless cooldown, budget or back-off forbid it."""
     cause, evidence = why
+    open_ones = [item for item in retrains if item.outcome == "pending"]
+    _row(table, "retrains under way", str(len(open_ones)), "none", not open_ones)
+    if open_ones:
+        reason = (
+            f"{evidence}, but the retrain decided on {open_ones[-1].at:%Y-%m-%d %H:%M} goes on."
+        )
+        return Decision("wait", cause, reason, tuple(table))
     rejected = _without_effect(retrains, window.bundle_id)
     _row(
         table,

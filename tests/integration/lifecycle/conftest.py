@@ -33,6 +33,7 @@ def world(
     environment.setenv("MLOPS_TRITON_ENVIRONMENTS", cache)
     environment.setenv("MLOPS_ROOT", str(root))
     environment.setenv("SHOP_DATA", str(root / "data"))
+    environment.setenv("SHOP_LIVE", str(root / "live"))
     settings = Settings.from_environment()
     server = ensure_triton(settings, say=print)
     settings = replace(settings, triton_grpc_url=server.grpc_url, triton_http_url=server.http_url)

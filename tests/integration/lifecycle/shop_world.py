@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -15,6 +18,7 @@ from mlops_assets.cli.lifecycle import STAGES, RunOutcome, open_instance, run_li
 from mlops_assets.config.loader import load_project
 from mlops_assets.config.project import Project
 from mlops_assets.keys import ProjectId
+from resources.dagster_ui import DagsterServer, start_dagster
 from resources.ledger import Entry, Ledger
 from resources.settings import Settings
 from resources.store import Store, open_store
@@ -53,13 +57,38 @@ attributes:
 QUERY = "SELECT visit, at, age, spend, city, left_us FROM visits\n"
 
 
-def visits(start: int, rows: int, *, null_share: float = 0.05, seed: int = 0) -> pa.Table:
-    """Visits whose label follows from age, spend and city."""
+WORKSPACE = """\
+load_from:
+  - python_module:
+      module_name: mlops_assets.definitions
+      attribute: shop
+      location_name: shop
+"""
+
+
+@contextmanager
+def running_dagster(settings: Settings) -> Iterator[DagsterServer]:
+    """A real web server, daemon and code server, which loads the project as it is now."""
+    (settings.root / "workspace.yaml").write_text(WORKSPACE)
+    server = start_dagster(settings, 3400)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+def visits(
+    start: int, rows: int, *, null_share: float = 0.05, seed: int = 0, changed: bool = False
+) -> pa.Table:
+    """Visits whose label follows from age, spend and city; in a changed world older people come,
+    and it is the young ones who leave.
+    """
     random = np.random.default_rng(seed + start)
-    age = random.uniform(18, 80, rows)
+    age = random.uniform(48, 80, rows) if changed else random.uniform(18, 80, rows)
     spend = random.exponential(50, rows)
     city = random.choice(["Rome", "Oslo", "Bonn"], rows)
-    score = (age - 50) / 15 - spend / 50 + (city == "Oslo") * 2
+    score = (64 - age if changed else age - 50) / 15 - spend / 50 + (city == "Oslo") * 2
     left = random.random(rows) < 1 / (1 + np.exp(-2 * score))
     missing = random.random(rows) < null_share
     at = start * DAY + np.sort(random.integers(0, 20 * DAY, rows))
@@ -123,3 +152,23 @@ class World:
         found = [e for e in events if e.event_type_value == "ASSET_CHECK_EVALUATION"]
         data = [event.asset_check_evaluation_data for event in found]
         return {item.check_name: item.passed for item in data}
+
+    def causes(self) -> list[str]:
+        """Why each run was started, newest first."""
+        with open_instance(self.settings) as instance:
+            return [run.tags.get("mlops/cause", "automation") for run in instance.get_runs()]
+
+    def wait_for_version(self, version: int, seconds: float) -> None:
+        """Until that version was promoted.
+
+        Raises:
+            AssertionError: It was not; with the newest runs.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if version in [e.version for e in self.ledger() if e.action == "promote"]:
+                return
+            time.sleep(2)
+        with open_instance(self.settings) as instance:
+            runs = [(r.status.value, sorted(r.tags.items())) for r in instance.get_runs(limit=10)]
+        raise AssertionError(f"version {version} was not promoted; runs: {runs}")

@@ -139,6 +139,12 @@ def test_cooldown() -> None:
     assert judge(DRIFTING, retrains=[earlier]).verdict == "retrain"
 
 
+def test_one_retrain_at_a_time() -> None:
+    decision = judge(DRIFTING, retrains=[Retrain(START - 30 * DAY, "pending", BUNDLE)])
+    assert decision.verdict == "wait"
+    assert "goes on" in decision.reason
+
+
 def test_weekly_budget() -> None:
     spent = [Retrain(START - n * DAY, "promoted", "sha256:before") for n in (3, 1)]
     decision = judge(DRIFTING, retrains=spent)
@@ -169,6 +175,7 @@ def test_the_evidence_is_complete_and_in_order() -> None:
         "realised performance",
         "enough rows",
         "inputs and predictions",
+        "retrains under way",
         "retrains that replaced nothing",
         "cooldown",
         "budget",

@@ -1,0 +1,1 @@
+"""Alerts: what went wrong, to whom it is told, and that it is told once."""

@@ -1,0 +1,104 @@
+"""``team.yaml`` beside a team's projects: who is told about what."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from mlops_assets.config.base import Duration, Spec
+from mlops_assets.config.problems import FieldProblem, FieldProblems, nearest, one_of
+
+AlertKind = Literal[
+    "quality", "drift", "performance", "labels", "gate", "deployment", "stale", "decision"
+]
+"""What an alert is about: bad data, drift, a loss, late labels, a model that failed its gate, a
+failed deployment, stale data, or a decision that needs a person."""
+ChannelName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class LogChannel(Spec):
+    """Dagster's log of the sensor."""
+
+    type: Literal["log"]
+    """``log``"""
+
+
+class WebhookChannel(Spec):
+    """An HTTP endpoint that takes Slack's JSON: Slack, Mattermost, Teams and others."""
+
+    type: Literal["webhook"]
+    """``webhook``"""
+    url: str = Field(min_length=1)
+    """Address, as ``{{ env.NAME }}``: whoever knows it can post."""
+
+
+class EmailChannel(Spec):
+    """Mail by SMTP, encrypted where the server offers it."""
+
+    type: Literal["email"]
+    """``email``"""
+    to: tuple[str, ...] = Field(min_length=1)
+    """Addresses."""
+    sender: str = Field(min_length=3)
+    """Address of the sender."""
+    host: str = Field(min_length=1)
+    """SMTP server."""
+    port: int = Field(default=587, ge=1, le=65535)
+    """Its port."""
+    user: str | None = None
+    """User name, if the server wants one."""
+    password: str | None = None
+    """Password, as ``{{ env.NAME }}``; sent over an encrypted connection only."""
+
+
+Channel = Annotated[LogChannel | WebhookChannel | EmailChannel, Field(discriminator="type")]
+
+
+class Route(Spec):
+    """Which alerts go to which channels. Every route that fits is taken."""
+
+    kinds: tuple[AlertKind, ...] = ()
+    """What the alerts are about; empty: everything."""
+    projects: tuple[str, ...] = ("*",)
+    """Names of projects, with ``*`` for any text."""
+    channels: tuple[ChannelName, ...] = Field(min_length=1)
+    """Names under ``channels``."""
+
+
+class AlertsSpec(Spec):
+    """Alerts of one team."""
+
+    channels: dict[ChannelName, Channel] = {"log": LogChannel(type="log")}  # noqa: RUF012
+    """Ways to reach people, by name."""
+    routes: tuple[Route, ...] = (Route(channels=("log",)),)
+    """What goes where."""
+    repeat_after: Duration = timedelta(days=1)
+    """What is still wrong after this time is told again."""
+    notify_recovery: bool = True
+    """Also tell when it is over."""
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> AlertsSpec:
+        problems = [
+            FieldProblem(
+                ("routes", place, "channels", index),
+                name,
+                one_of(list(self.channels)),
+                nearest(name, self.channels),
+            )
+            for place, route in enumerate(self.routes)
+            for index, name in enumerate(route.channels)
+            if name not in self.channels
+        ]
+        if problems:
+            raise FieldProblems(problems)
+        return self
+
+
+class TeamSpec(Spec):
+    """A team's ``team.yaml``."""
+
+    alerts: AlertsSpec = AlertsSpec()
+    """Who is told about what."""

@@ -1,0 +1,78 @@
+"""``team.yaml``: defaults, routing, and every problem with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlops_assets.config.checking import check_paths
+from mlops_assets.config.team import LoadedTeam, load_team
+
+
+def load(tmp_path: Path, text: str, **environ: str) -> LoadedTeam:
+    folder = tmp_path / "project_configs" / "shop"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "team.yaml").write_text(text)
+    return load_team("shop", tmp_path, environ)
+
+
+def test_a_team_without_a_file_has_the_log(tmp_path: Path) -> None:
+    alerts = load_team("shop", tmp_path, {}).spec.alerts
+    assert list(alerts.channels) == ["log"]
+    assert alerts.routes[0].channels == ("log",)
+
+
+GOOD = """\
+alerts:
+  channels:
+    chat: {type: webhook, url: "{{ env.HOOK }}"}
+    mail: {type: email, to: [a@example.org], sender: b@example.org, host: smtp.example.org}
+  routes:
+    - {kinds: [quality, deployment], channels: [mail]}
+    - {channels: [chat]}
+  repeat_after: 12h
+"""
+
+
+def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
+    loaded = load(tmp_path, GOOD, HOOK="https://hooks.example.org/T0/secret")
+    assert loaded.problems == []
+    assert loaded.spec.alerts.channels["chat"].url.endswith("secret")  # type: ignore[union-attr]
+    assert "secret" not in loaded.redactor.redact("https://hooks.example.org/T0/secret")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (GOOD, 3, "HOOK"),
+        ("alerts:\n  chanels: {}\n", 2, "no such key"),
+        ("alerts:\n  routes: [{channels: [chta]}]\n", 2, "log"),
+        ("alerts:\n  channels: {chat: {type: pager}}\n", 2, "pager"),
+        ("alerts:\n  repeat_after: often\n", 2, "often"),
+        ("alerts: {}\nalerts: {}\n", 2, "alerts"),
+        ("alerts: !!python/object:os.system {}\n", 1, "tag"),
+    ],
+)
+def test_every_problem_has_its_place(tmp_path: Path, text: str, line: int, said: str) -> None:
+    problems = load(tmp_path, text).problems
+    assert any(p.line == line and said in f"{p.path} {p.found} {p.expected}" for p in problems), (
+        problems
+    )
+
+
+def test_a_link_to_another_teams_file_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "project_configs" / "shop"
+    folder.mkdir(parents=True)
+    other = tmp_path / "elsewhere.yaml"
+    other.write_text("alerts: {}\n")
+    (folder / "team.yaml").symlink_to(other)
+    assert "a link" in load_team("shop", tmp_path, {}).problems[0].found
+
+
+def test_mlops_check_reports_it(tmp_path: Path) -> None:
+    load(tmp_path, "alerts: {chanels: {}}\n")
+    (tmp_path / "project_configs" / "shop" / "churn").mkdir()
+    (tmp_path / "project_configs" / "shop" / "churn" / "defs.yaml").write_text("type: x\n")
+    report = check_paths([], tmp_path, {})
+    assert any(problem.file.name == "team.yaml" for problem in report.problems)
