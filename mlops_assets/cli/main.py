@@ -31,6 +31,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "new": CommandEntry("new:new", "Start a new project."),
     "run": CommandEntry("run:run", "Take projects from raw data to a served model."),
     "replay": CommandEntry("replay:replay", "Play history as live traffic, with faults."),
+    "backtest": CommandEntry("backtest:backtest", "Compare retrain policies on history."),
     "status": CommandEntry("status:status", "Show champions, versions, ages and last checks."),
     "predict": CommandEntry("predict:predict", "Ask the live model."),
     "rollback": CommandEntry("rollback:rollback", "Serve an earlier version again."),

@@ -99,6 +99,7 @@ class Story:
 
 def run_replay(plan: Plan, settings: Settings, console: Console) -> Story:
     """Prepare the world, train the first model, live through history, and tell the story."""
+    from mlops_assets.cli.history import ensure_history
     from mlops_assets.cli.lifecycle import open_instance, run_lifecycle
     from mlops_assets.cli.ticking import Ticker
     from mlops_assets.replay.world import make_world
@@ -107,8 +108,7 @@ def run_replay(plan: Plan, settings: Settings, console: Console) -> Story:
     from resources.triton.server import ensure_triton
 
     folder = _new_folder(settings, plan)
-    outcome = run_lifecycle(plan.project, settings, console=console, stages=("raw", "features"))
-    _require(outcome.success, "the features of the real project could not be made", plan)
+    ensure_history(plan.project, settings, console)
     world = make_world(
         plan.project, open_store(settings.store_uri), folder / "root", plan.injections
     )
@@ -137,42 +137,28 @@ def _live(world: World, plan: Plan, ticker: Ticker, story: Story, console: Conso
     """Window by window: requests, labels, sources, sensors."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    from mlops_assets.replay.steps import steps
     from mlops_assets.replay.traffic import deliver_labels, send
     from resources.store import open_store
 
     settings = ticker.settings
     store = open_store(settings.store_uri)
-    steps = list(_steps(plan, world))
+    windows = list(steps(plan.start, plan.end, world.project.spec.monitoring.window.every))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("replay", total=len(steps))
-        for start, end in steps:
-            progress.update(task, description=f"{start:%Y-%m-%d}")
-            # The first requests of a window close the one before it.
-            early = start + (end - start) / 4
-            story.requests += send(world, start, early, store, settings)
-            deliver_labels(world, start, early)
-            world.reveal(start, early)
-            runs = ticker.settle()
-            story.runs += runs
-            story.requests += send(world, early, end, store, settings)
-            deliver_labels(world, early, end)
-            world.reveal(early, end)
+        task = progress.add_task("replay", total=len(windows))
+        for step in windows:
+            progress.update(task, description=f"{step.start:%Y-%m-%d}")
+            for start, end in ((step.start, step.early), (step.early, step.end)):
+                story.requests += send(world, start, end, store, settings)
+                deliver_labels(world, start, end)
+                world.reveal(start, end)
+                if end == step.early:
+                    runs = ticker.settle()
+                    story.runs += runs
             for line in _news(world, store, story, runs):
                 progress.console.print(f"  {line}", highlight=False)
             progress.advance(task)
-
-
-def _steps(plan: Plan, world: World) -> Iterator[tuple[datetime, datetime]]:
-    from mlops_assets.monitoring.windows import Window
-
-    every = world.project.spec.monitoring.window.every
-    window = Window.at(plan.start, every)
-    start = plan.start
-    while start < plan.end:
-        end = min(window.end, plan.end)
-        yield start, end
-        start, window = end, Window(window.end, window.end + every)
 
 
 def _news(world: World, store: Store, story: Story, runs: Sequence[FinishedRun]) -> Iterator[str]:

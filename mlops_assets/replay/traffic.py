@@ -33,30 +33,48 @@ def send(world: World, start: datetime, end: datetime, store: Store, settings: S
         ServerUnavailableError: Triton does not answer.
         DeploymentError: Nothing is live.
     """
-    import pyarrow as pa
-
     rows = world.requests(start, end)
     if not rows.num_rows:
         return 0
-    project = world.project
-    bundle, version = live_bundle(project, store)
-    answers, latency = _ask(world, rows, bundle, version, settings)
-    log = log_of(project)
-    features = project.spec.features
-    inputs = {column.name: rows[column.name] for column in bundle.schema.inputs}
-    prediction: Any = answers[:, 0] if answers.shape[1] == 1 else list(answers)
-    table = pa.table(
-        {
-            log.request_id: request_ids(rows, features.entity, features.time),
-            log.time: rows[features.time],
-            log.prediction: pa.array(prediction),
-            log.model_version: pa.array(np.full(rows.num_rows, version, dtype=np.int64)),
-            log.latency_ms: pa.array(latency),
-            **inputs,
-        }
-    )
-    write_log_file(world.log_folder, table, f"{start:%Y%m%dT%H%M%S}")
+    bundle, version = live_bundle(world.project, store)
+    answers = _ask(world, rows, bundle, version, settings)
+    log_answers(world, rows, answers, bundle, version)
     return int(rows.num_rows)
+
+
+def log_answers(
+    world: World,
+    rows: pa.Table,
+    answers: tuple[np.ndarray, np.ndarray | None],
+    bundle: Bundle,
+    version: int,
+) -> None:
+    """Write requests and answers as one file of the inference log.
+
+    Args:
+        world: Whose log.
+        rows: The requests, as feature rows.
+        answers: Predictions ``(N,)`` or ``(N, K)``, and milliseconds ``(N,)`` where known.
+        bundle: The model that answered.
+        version: Its version.
+    """
+    import pyarrow as pa
+
+    log, features = log_of(world.project), world.project.spec.features
+    prediction, latency = answers
+    flat = prediction.reshape(rows.num_rows, -1)
+    values: Any = flat[:, 0] if flat.shape[1] == 1 else list(flat)
+    own = {
+        log.request_id: request_ids(rows, features.entity, features.time),
+        log.time: rows[features.time],
+        log.prediction: pa.array(values),
+        log.model_version: pa.array(np.full(rows.num_rows, version, dtype=np.int64)),
+    }
+    if latency is not None:
+        own[log.latency_ms] = pa.array(latency)
+    inputs = {column.name: rows[column.name] for column in bundle.schema.inputs}
+    first = rows[features.time][0].as_py()
+    write_log_file(world.log_folder, pa.table({**own, **inputs}), f"{first:%Y%m%dT%H%M%S%f}")
 
 
 def deliver_labels(world: World, start: datetime, end: datetime) -> int:

@@ -1,0 +1,1 @@
+"""Backtest: what another retrain policy would have done with the same history."""
