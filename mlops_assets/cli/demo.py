@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from resources.settings import Settings
 
 EXAMPLES = ("flights/arrival_delay", "grocery/household_spend")
+REPLAY = ("2013-03-07", "2013-04-11", "nulls:carrier@2013-03-28..2013-04-04")
+"""Weeks of the first example that are replayed, and what goes wrong in one of them."""
 
 
 @click.command("demo")
@@ -24,7 +26,8 @@ EXAMPLES = ("flights/arrival_delay", "grocery/household_spend")
 def demo(exit_after: bool, port: int) -> None:
     """Run the example projects on real data with real Spark, PyTorch, ONNX and Triton.
 
-    Then show where to look, and stay up until Ctrl-C.
+    Then replay some weeks of one of them, in which it retrains by itself and bad data are noticed;
+    show where to look, and stay up until Ctrl-C.
     """
     from rich.console import Console
 
@@ -39,16 +42,17 @@ def demo(exit_after: bool, port: int) -> None:
     success = False
     with running_stack(Stack(settings, console, port)) as stack:
         stack.reconcile(projects)
-        # The daemon's sensors would work on the same projects at the same time.
         outcomes = [_run(project, stack.settings, console) for project in projects]
         verified = [
             _verify(project, stack.settings, console)
             for project, outcome in zip(projects, outcomes, strict=True)
             if outcome.success
         ]
-        stack.start_dagster()
         success = len(verified) == len(projects) and all(verified)
+        success = success and _replay(projects[0], stack.settings, console)
         _summarize(console, projects, outcomes, time.monotonic() - started)
+        # Not earlier: the daemon's sensors would work on the same projects at the same time.
+        stack.start_dagster()
         _where_to_look(console, projects[0], stack.settings, stack.wait_for_ui())
         if not exit_after:
             stack.watch(projects)
@@ -80,6 +84,23 @@ def _verify(project: Project, settings: Settings, console: Console) -> bool:
         highlight=False,
     )
     return check.agrees
+
+
+def _replay(project: Project, settings: Settings, console: Console) -> bool:
+    """Some weeks of history as live traffic; whether it retrained and noticed the bad data."""
+    from mlops_assets.cli.replay import Plan, run_replay
+    from mlops_assets.replay.injection import Injection, parse_moment
+
+    start, end, fault = REPLAY
+    console.print(
+        f"\n[bold]{project.id} from {start} to {end} as live traffic[/], "
+        f"one week without `carrier`: what happens by itself",
+        highlight=False,
+    )
+    injected = Injection.parse(fault, project)
+    plan = Plan(project, parse_moment(start, "demo"), parse_moment(end, "demo"), (injected,))
+    story = run_replay(plan, settings, console)
+    return story.promoted > 0 and story.bad_data > 0
 
 
 def _summarize(

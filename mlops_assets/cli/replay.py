@@ -88,6 +88,7 @@ class Story:
         runs: Runs that the sensors started.
         events: Decisions that were more than ``wait``, with what became of them.
         picture: The timeline.
+        promoted: Retrains that went live.
     """
 
     folder: Path
@@ -95,6 +96,12 @@ class Story:
     runs: list[FinishedRun] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     picture: Path | None = None
+    promoted: int = 0
+
+    @property
+    def bad_data(self) -> int:
+        """Windows whose data were bad, so that people were told and nothing was retrained."""
+        return sum(event["cause"] == "bad_data" for event in self.events)
 
 
 def run_replay(plan: Plan, settings: Settings, console: Console) -> Story:
@@ -203,6 +210,7 @@ def _tell(world: World, store: Store, story: Story, console: Console) -> None:
         if event["verdict"] in ("retrain", "blocked"):
             name = event["decision"]
             outcome = outcomes.read(name)["outcome"] if name in known else "–"
+            story.promoted += outcome == "promoted"
             table.add_row(
                 event["window"]["start"][:10],
                 event["verdict"],

@@ -105,6 +105,8 @@ def decide(
     retrains: Sequence[Retrain],
     monitoring: MonitoringSpec,
     automation: AutomationSpec,
+    *,
+    live: str | None = None,
 ) -> Decision:
     """Decide for the newest window.
 
@@ -114,6 +116,7 @@ def decide(
         retrains: Retrains decided before, oldest first.
         monitoring: The project's thresholds.
         automation: Its bounds.
+        live: Bundle that is live now, where that is known.
     """
     window = windows[-1]
     table: list[dict[str, Any]] = []
@@ -121,6 +124,14 @@ def decide(
     if window.bad:
         reason = f"Bad data never retrain: {'; '.join(window.bad[:3])}."
         return Decision("blocked", "bad_data", reason, tuple(table))
+    replaced = None not in (live, window.bundle_id) and live != window.bundle_id
+    found = "replaced since" if replaced else "yes"
+    _row(table, "the model that answered is live", found, "yes", not replaced)
+    if replaced:
+        reason = (
+            "The model that answered these requests was replaced since; its evidence is history."
+        )
+        return Decision("wait", "nothing", reason, tuple(table))
     decay = _decay(window, performance, monitoring, table)
     if decay and monitoring.performance.on_decay == "retrain":
         return _bounded(("performance", decay), window, retrains, automation, table)

@@ -17,6 +17,7 @@ from mlops_assets.policy.decision import (
     performance_evidence,
     window_evidence,
 )
+from resources.ledger import Ledger
 
 if TYPE_CHECKING:
     from resources.store import Store
@@ -37,6 +38,7 @@ def decide_open_windows(project: Project, store: Store) -> list[dict[str, Any]]:
     reports = Records(store, project.id, WINDOWS)
     decided = set(records.names())
     names = reports.names()
+    live = Ledger(store, project.id.ledger_prefix).state().champion
     made = []
     for place, name in enumerate(names):
         if name in decided:
@@ -49,6 +51,7 @@ def decide_open_windows(project: Project, store: Store) -> list[dict[str, Any]]:
             past_retrains(project, store, before=name),
             project.spec.monitoring,
             project.spec.automation,
+            live=live.bundle_id if live else None,
         )
         records.create(name, _as_record(name, decision, reports.read(name)))
         made.append(records.read(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from shop_world import DAY, ID, World, running_dagster, visits
 
 from mlops_assets.cli.lifecycle import RunOutcome
-from mlops_assets.monitoring.records import Records
+from mlops_assets.monitoring.records import Records, record_name
+from mlops_assets.monitoring.windows import EPOCH
 from mlops_assets.serving.predict import predict
 from mlops_assets.serving.prediction_log import PredictionLogger
 from mlops_assets.serving.verify import verify_live
@@ -69,14 +71,14 @@ def between(table: pa.Table, first: int, last: int) -> pa.Table:
     return table.filter(pc.and_(pc.greater_equal(days, first), pc.less(days, last)))
 
 
-def wait_for_decision(world: World, name: str) -> dict[str, Any]:
-    records = Records(world.store, ID, "decisions")
+def wait_for_record(world: World, kind: str, name: str) -> dict[str, Any]:
+    records = Records(world.store, ID, kind)
     end = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < end:
         if name in records.names():
             return records.read(name)
         time.sleep(2)
-    raise AssertionError(f"no decision {name}; there are {records.names()}")
+    raise AssertionError(f"no {name} in {kind}; there are {records.names()}")
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_a_changed_world_retrains_and_bad_data_do_not(monitored: World) -> None:
     verdicts = {name: decisions.read(name)["verdict"] for name in decisions.names()}
     assert list(verdicts.values()).count("retrain") == 1
     retrain = next(name for name, verdict in verdicts.items() if verdict == "retrain")
-    assert Records(world.store, ID, "outcomes").read(retrain)["outcome"] == "promoted"
+    assert wait_for_record(world, "outcomes", retrain)["outcome"] == "promoted"
     causes = world.causes()
     assert sum(cause.startswith("retrain decision") for cause in causes) == 1
     answer = verify_live(world.project(), store=world.store, settings=world.settings)
@@ -109,7 +111,7 @@ def test_a_changed_world_retrains_and_bad_data_do_not(monitored: World) -> None:
 
     serve(world, between(changed, 310, 311), before + 1, lost="city")
     serve(world, between(changed, 311, 312), before + 1)
-    blocked = wait_for_decision(world, "19701108T000000Z")
+    blocked = wait_for_record(world, "decisions", record_name(EPOCH + timedelta(days=310)))
     assert (blocked["verdict"], blocked["cause"]) == ("blocked", "bad_data")
     assert "city" in blocked["reason"]
     assert sum(cause.startswith("retrain decision") for cause in world.causes()) == 1

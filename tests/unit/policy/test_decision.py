@@ -145,6 +145,14 @@ def test_one_retrain_at_a_time() -> None:
     assert "goes on" in decision.reason
 
 
+def test_evidence_about_a_model_that_was_replaced_is_history() -> None:
+    decision = decide(DRIFTING, [lost(2)], [], MONITORING, AUTOMATION, live="sha256:newer")
+    assert (decision.verdict, decision.cause) == ("wait", "nothing")
+    assert "replaced since" in decision.reason
+    again = decide(DRIFTING, [lost(2)], [], MONITORING, AUTOMATION, live=BUNDLE)
+    assert again.verdict == "retrain"
+
+
 def test_weekly_budget() -> None:
     spent = [Retrain(START - n * DAY, "promoted", "sha256:before") for n in (3, 1)]
     decision = judge(DRIFTING, retrains=spent)
@@ -172,6 +180,7 @@ def test_the_evidence_is_complete_and_in_order() -> None:
     rules = [row["rule"] for row in judge(DRIFTING).tests]
     assert rules == [
         "data are good",
+        "the model that answered is live",
         "realised performance",
         "enough rows",
         "inputs and predictions",
