@@ -108,7 +108,7 @@ class Simulation:
         self.policy = policy
         self.tally = Tally(policy.name)
         self._world = World(self.project, folder, features, {}, ())
-        self._store = LocalStore(folder / "store")
+        self.store = LocalStore(folder / "store")
         self._folder = folder
 
     def run(self, start: datetime, end: datetime, on_window: Callable[[datetime], None]) -> Tally:
@@ -135,18 +135,18 @@ class Simulation:
 
     def _react(self, now: datetime, before: datetime) -> None:
         """Register, report, decide and, if the policy says so, retrain."""
-        register(self.project, inference_log(self.project), self._store)
+        register(self.project, inference_log(self.project), self.store)
         declared = labels(self.project)
         if declared is not None:
-            register(self.project, declared, self._store)
-        monitor(self.project, self._store)
-        decisions = decide_open_windows(self.project, self._store)
+            register(self.project, declared, self.store)
+        monitor(self.project, self.store)
+        decisions = decide_open_windows(self.project, self.store)
         chosen = [one for one in decisions if one["verdict"] == "retrain"]
         outcome: Outcome = "failed"
         if (self.policy.decides and chosen) or self.policy.is_due(before, now):
             outcome = self._retrain(now)
         for one in chosen:
-            record_outcome(self.project, self._store, one["decision"], outcome, "backtest")
+            record_outcome(self.project, self.store, one["decision"], outcome, "backtest")
 
     def _retrain(self, now: datetime) -> Outcome:
         self.tally.retrains += 1
@@ -160,13 +160,13 @@ class Simulation:
         features = self._known(now)
         trained = train_bundle(
             self.project,
-            store=self._store,
+            store=self.store,
             features=features,
             checkpoints_root=self._folder / "checkpoints",
             code_version="backtest",
         )
         _, result = evaluate_latest(
-            self.project, store=self._store, features=features, model=trained.manifest
+            self.project, store=self.store, features=features, model=trained.manifest
         )
         self.tally.training_seconds += time.perf_counter() - began
         first = self._ledger().state().champion is None
@@ -183,11 +183,11 @@ class Simulation:
         table = self._world.features
         rows = table.filter(between(table.schema, time_column, None, now))
         collection = self.project.id.features_collection
-        with self._store.staging(collection) as staged:
+        with self.store.staging(collection) as staged:
             pyarrow.parquet.write_table(rows, staged / "part-00000.parquet")
             digest = hashlib.sha256(f"{now.isoformat()} {rows.num_rows}".encode()).hexdigest()
             draft = Draft(data_version=f"sha256:{digest}", rows=rows.num_rows)
-            return self._store.publish(collection, staged, draft)
+            return self.store.publish(collection, staged, draft)
 
     def _promote(self, bundle_id: str, reason: str) -> None:
         ledger = self._ledger()
@@ -204,16 +204,16 @@ class Simulation:
     def _champion(self) -> tuple[Bundle, int]:
         entry = self._ledger().state().champion
         assert entry is not None  # noqa: S101 - the first model is always promoted
-        manifest = self._store.find(self.project.id.bundles_collection, entry.bundle_id)
+        manifest = self.store.find(self.project.id.bundles_collection, entry.bundle_id)
         assert manifest is not None  # noqa: S101 - it was published before it was promoted
-        return open_bundle(self._store.path(manifest)), entry.version
+        return open_bundle(self.store.path(manifest)), entry.version
 
     def _ledger(self) -> Ledger:
-        return Ledger(self._store, self.project.id.ledger_prefix)
+        return Ledger(self.store, self.project.id.ledger_prefix)
 
     def _count(self) -> None:
-        windows = Records(self._store, self.project.id, "windows")
-        performance = Records(self._store, self.project.id, "performance")
+        windows = Records(self.store, self.project.id, "windows")
+        performance = Records(self.store, self.project.id, "performance")
         judged = {name: performance.read(name) for name in performance.names()}
         for name in windows.names():
             report = windows.read(name)
