@@ -130,7 +130,8 @@ class DriftSpec(Spec):
     min_share: Fraction = 0.3
     """Inputs have drifted when columns with this share of the model's importance did."""
     multivariate: bool = False
-    """Also train a classifier that tells the window from the reference (``domain_classifier``)."""
+    """Also train a classifier that tells the window from training rows (``domain_classifier``);
+    with ``reference: training`` only."""
     persist: Persistence = (2, 3)
     """Drift counts when it was seen in ``k of m`` windows."""
     on_drift: OnEvidence = "retrain"

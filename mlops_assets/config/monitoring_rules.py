@@ -89,6 +89,12 @@ def _tests(spec: ProjectSpec) -> Iterator[FieldProblem]:
             if kind not in DRIFT_TESTS[test]:
                 fitting = [name for name, kinds in DRIFT_TESTS.items() if kind in kinds]
                 yield FieldProblem(location, f"{test} for a {kind} column", one_of(fitting))
+    if drift.multivariate and spec.monitoring.reference != "training":
+        yield FieldProblem(
+            ("monitoring", "drift", "multivariate"),
+            f"a classifier with reference {spec.monitoring.reference}",
+            "reference: training, as earlier windows keep no rows",
+        )
     for test, threshold in drift.thresholds.items():
         location = ("monitoring", "drift", "thresholds", test)
         known = [*DRIFT_TESTS, MULTIVARIATE_TEST]

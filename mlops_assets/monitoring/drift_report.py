@@ -13,6 +13,8 @@ from mlops_assets.drift.compare import ColumnDrift, compare_columns, drifted_sha
 from mlops_assets.monitoring.predictions import reference_profile
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mlops_assets.training.bundle import Bundle
 
 PREDICTION = "prediction"
@@ -71,7 +73,36 @@ def judge_drift(
         "prediction_drifted": predictions,
         "columns": [_as_json(column) for column in columns],
         "prediction": _as_json(prediction),
+        "multivariate": None,
     }
+
+
+def with_multivariate(
+    drift: dict[str, Any], spec: ProjectSpec, bundle: Bundle, sample: pa.Table
+) -> dict[str, Any]:
+    """The verdict, with a classifier that tells the sample from the training rows.
+
+    Rows that it tells apart count as drifted inputs.
+    """
+    from mlops_assets.drift.domain_classifier import NAME, THRESHOLD, domain_classifier
+
+    rows = bundle.reference_rows()
+    if rows is None:
+        return drift
+    known = set(rows.column_names) & set(sample.column_names)
+    inputs = [column for column in bundle.schema.inputs if column.name in known]
+    found = domain_classifier(
+        rows,
+        _thinned(sample, rows.num_rows),
+        [column.name for column in inputs if column.kind == "numeric"],
+        [column.name for column in inputs if column.kind == "categorical"],
+    )
+    if found is None:
+        return drift
+    threshold = spec.monitoring.drift.thresholds.get(NAME, THRESHOLD)
+    apart = found.auc >= threshold and found.p_value <= spec.monitoring.drift.fdr
+    changed = {"state": "drifted", "inputs_drifted": True} if apart else {}
+    return {**drift, **changed, "multivariate": {**asdict(found), "drifted": apart}}
 
 
 def no_drift(reason: str) -> dict[str, Any]:
@@ -85,7 +116,14 @@ def no_drift(reason: str) -> dict[str, Any]:
         "prediction_drifted": False,
         "columns": [],
         "prediction": None,
+        "multivariate": None,
     }
+
+
+def _thinned(table: pa.Table, count: int) -> pa.Table:
+    """At most so many rows, evenly spaced, so that every hour of the window is among them."""
+    places = np.linspace(0, table.num_rows - 1, min(count, table.num_rows)).round()
+    return table.take(places.astype(np.int64))
 
 
 def _as_json(column: ColumnDrift) -> dict[str, Any]:

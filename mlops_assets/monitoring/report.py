@@ -17,7 +17,12 @@ from mlops_assets.drift.window import profile_columns
 from mlops_assets.errors import ConfigError
 from mlops_assets.monitoring.answering import Models, Traffic, reference_of, split_traffic
 from mlops_assets.monitoring.cbpe import estimated_performance
-from mlops_assets.monitoring.drift_report import PREDICTION, judge_drift, no_drift
+from mlops_assets.monitoring.drift_report import (
+    PREDICTION,
+    judge_drift,
+    no_drift,
+    with_multivariate,
+)
 from mlops_assets.monitoring.predictions import chosen_profile, classes_of, prediction_array
 from mlops_assets.monitoring.quality import judge_expectations, judge_profiles
 from mlops_assets.monitoring.rows import WindowRows
@@ -143,6 +148,8 @@ def _judge(judged: Judged) -> dict[str, Any]:
     findings += judge_expectations(judged.project, table)
     is_bad = any(not f.passed and f.severity == "error" for f in findings)
     drift = judge_drift(spec, bundle, reference, profile, source) if reference else no_drift(source)
+    if spec.monitoring.drift.multivariate and table.num_rows >= spec.monitoring.window.min_rows:
+        drift = with_multivariate(drift, spec, bundle, sample)
     return {
         # Later windows are compared with it, unless the reference is frozen with the model.
         "profile": {} if spec.monitoring.reference == "training" else profile,

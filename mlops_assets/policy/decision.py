@@ -326,11 +326,14 @@ def describe_drift(drift: Mapping[str, Any]) -> str:
     """What drifted, most important first, in words; empty when nothing did."""
     parts = []
     columns = [column for column in drift["columns"] if column["state"] == "drifted"]
-    if drift["inputs_drifted"]:
+    if drift["inputs_drifted"] and columns:
         columns.sort(key=lambda column: -(column["importance"] or 0))
         names = ", ".join(column["column"] for column in columns[:3])
         more = f" and {len(columns) - 3} more" if len(columns) > 3 else ""
         parts.append(f"{names}{more} ({drift['share']:.0%} of the importance)")
+    together = drift.get("multivariate")
+    if together and together["drifted"]:
+        parts.append(f"the inputs together (a classifier's ROC AUC is {together['auc']:.2f})")
     if drift["prediction_drifted"]:
         parts.append("the prediction")
     return " and ".join(parts)

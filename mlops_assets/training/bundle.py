@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import BundleError
 from mlops_assets.training.bundle_safety import (
@@ -19,6 +19,7 @@ from mlops_assets.training.bundle_schema import (
     FORMAT,
     JSON_FILES,
     ONNX_FILE,
+    ROWS_FILE,
     WEIGHTS_FILE,
     BundleSchema,
     InputColumn,
@@ -26,6 +27,9 @@ from mlops_assets.training.bundle_schema import (
 from mlops_assets.training.bundle_writer import BundleInfo, write_bundle
 from mlops_assets.training.golden import Golden
 from mlops_assets.training.key import training_key
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "Bundle",
@@ -71,6 +75,13 @@ class Bundle:
     def golden(self) -> Golden:
         """Golden rows and their right answers."""
         return Golden.from_dict(self.documents["golden"])
+
+    def reference_rows(self) -> pa.Table | None:
+        """Some training rows; None in a bundle that was written before they were kept."""
+        import pyarrow.parquet
+
+        path = self.directory / ROWS_FILE
+        return pyarrow.parquet.read_table(path, partitioning=None) if path.is_file() else None
 
     @property
     def split(self) -> dict[str, Any]:

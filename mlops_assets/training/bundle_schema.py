@@ -20,6 +20,7 @@ BUNDLE_FILE = "bundle.json"
 ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 CUSTOM_FILE = "model.py"
+ROWS_FILE = "reference_rows.parquet"
 JSON_FILES = (
     "preprocessing.json",
     "schema.json",
@@ -39,11 +40,12 @@ SIZE_LIMITS: dict[str, int] = {
     ONNX_FILE: MAX_BINARY_BYTES,
     WEIGHTS_FILE: MAX_BINARY_BYTES,
     CUSTOM_FILE: 2**20,
+    ROWS_FILE: MAX_JSON_BYTES,
     **dict.fromkeys(JSON_FILES, MAX_JSON_BYTES),
 }
 """Every file that a bundle may hold, with its largest size in bytes."""
 
-REQUIRED_FILES = frozenset(SIZE_LIMITS) - {CUSTOM_FILE}
+REQUIRED_FILES = frozenset(SIZE_LIMITS) - {CUSTOM_FILE, ROWS_FILE}
 
 
 @dataclass(frozen=True)

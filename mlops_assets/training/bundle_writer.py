@@ -19,6 +19,7 @@ from mlops_assets.training.bundle_schema import (
     CUSTOM_FILE,
     FORMAT,
     ONNX_FILE,
+    ROWS_FILE,
     WEIGHTS_FILE,
     schema_of,
 )
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PARITY_ROWS = 8192
+REFERENCE_ROWS = 2000
 _TIMINGS = ("seconds", "rows_per_second")
 
 
@@ -91,6 +93,7 @@ def write_bundle(
     bodies = {f"{name}.json": _json(values) for name, values in documents.items()}
     bodies[ONNX_FILE] = model
     bodies[WEIGHTS_FILE] = _weights(result)
+    bodies[ROWS_FILE] = _reference_rows(project, result, table, split)
     if project.spec.model.type == "custom":
         from mlops_assets.models.custom import custom_source
 
@@ -115,6 +118,22 @@ def _reference(
     )
     importance = permutation_importance(result.module, preprocessing, table, split.validation)
     return {**profile, "importance": importance}
+
+
+def _reference_rows(
+    project: Project, result: TrainingResult, table: pa.Table, split: Split
+) -> bytes:
+    """Some training rows, inputs only and without personal data, for multivariate drift tests."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    hidden = _personal_columns(project)
+    names = [one.name for one in schema_of(result.preprocessing).inputs if one.name not in hidden]
+    rows = table.select(names).take(pa.array(_spread(split.train, REFERENCE_ROWS)))
+    body = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(rows.replace_schema_metadata(None), body)
+    written: bytes = body.getvalue().to_pybytes()
+    return written
 
 
 def _personal_columns(project: Project) -> frozenset[str]:

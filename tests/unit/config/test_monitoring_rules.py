@@ -69,6 +69,7 @@ def test_windows_may_be_as_short_as_a_minute() -> None:
         ({"drift": {"thresholds": {"psy": 0.1}}}, "psi"),
         ({"drift": {"thresholds": {"psi": 0}}}, "an effect size above 0"),
         ({"drift": {"persist": "3 of 2"}}, "k ≤ m"),
+        ({"drift": {"multivariate": True}, "reference": "previous_window"}, "keep no rows"),
         ({"drift": {"persist": "often"}}, "2 of 3"),
         ({"performance": {"metric": "rmse"}}, "a metric for binary"),
         ({"performance": {"max_drop": 0}}, "greater than 0"),

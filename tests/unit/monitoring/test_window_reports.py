@@ -29,7 +29,7 @@ from resources.local_store import LocalStore
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-DAYS = 40
+DAYS = 42
 CHANGE = 30
 """From this day on it is colder, and cold means the opposite."""
 
@@ -52,13 +52,13 @@ def make_project(folder: Path, **monitoring: Any) -> Project:
             "label": {"column": "y", "matures_after": "1d"},
             "inputs": {"numeric": ["temp", "wind"], "categorical": ["carrier"]},
         },
-        "training": {"epochs": 3, "devices": "cpu"},
-        "evaluation": {"split": {"by": "time", "test": "5d"}, "min_rows": 50},
+        "training": {"epochs": 12, "devices": "cpu"},
+        "evaluation": {"split": {"by": "time", "test": "2d"}, "min_rows": 50},
         "monitoring": {
             "inference_log": {"uri": str(folder / "log")},
             "labels": {"uri": str(folder / "labels")},
             "window": {"every": "1d", "min_rows": 100},
-            "drift": {"persist": "2 of 2"},
+            "drift": {"persist": "2 of 2", "multivariate": True},
             **monitoring,
         },
         "automation": {"cooldown": "2d"},
@@ -144,6 +144,14 @@ class TestALifeUnderThePolicy:
         assert states == {"temp": "drifted", "wind": "stable", "carrier": "stable"}
         importance = {column["column"]: column["importance"] for column in columns}
         assert importance["temp"] > importance["carrier"] > importance["wind"]
+
+    def test_a_classifier_tells_the_two_worlds_apart(self, simulated: Simulation) -> None:
+        windows = records(simulated, "windows")
+        before = windows[CHANGE - 1]["drift"]["multivariate"]
+        after = windows[CHANGE]["drift"]["multivariate"]
+        assert before["auc"] < 0.6
+        assert after["auc"] > 0.95
+        assert after["columns"][0] == "temp"
 
     def test_the_estimate_agrees_as_long_as_the_world_is_the_same(
         self, simulated: Simulation
@@ -282,7 +290,8 @@ def test_an_earlier_window_as_the_reference(
     copy: tuple[Project, LocalStore], tmp_path: Path
 ) -> None:
     _, store = copy
-    project = make_project(tmp_path, reference="previous_window")
+    drift = {"persist": "2 of 2"}
+    project = make_project(tmp_path, reference="previous_window", drift=drift)
     live(project, store, 28, 33)
     reports = look(project, store).reports
     states = [report["drift"]["state"] for report in reports]
