@@ -12,7 +12,10 @@ from pathlib import Path
 
 from benchmarks.report import Report
 
-NAMES = ("definitions_load", "training_throughput", "accuracy", "serving", "lifecycle")
+NAMES = (
+    *("definitions_load", "training_throughput", "accuracy", "serving", "lifecycle"),
+    *("drift_detection", "drift_cost", "sensor_ticks"),
+)
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """\
 # Benchmarks

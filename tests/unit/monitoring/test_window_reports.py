@@ -59,6 +59,7 @@ def make_project(folder: Path, **monitoring: Any) -> Project:
             "labels": {"uri": str(folder / "labels")},
             "window": {"every": "1d", "min_rows": 100},
             "drift": {"persist": "2 of 2", "multivariate": True},
+            "performance": {"max_drop": 0.15},
             **monitoring,
         },
         "automation": {"cooldown": "2d"},
