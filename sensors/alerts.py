@@ -4,56 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mlops_assets.alerts.base import KINDS, Alert
+from mlops_assets.alerts.episodes import FRESHNESS, Episode, Finding, raise_alerts
 from mlops_assets.assets.platform import PlatformResource
 
 if TYPE_CHECKING:
     from resources.settings import Settings
 
-FRESHNESS = "freshness"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One verdict about one asset.
-
-    Attributes:
-        path: The asset's key.
-        check: The check, or ``freshness``.
-        passed: The verdict.
-        severity: ``error`` or ``warn``.
-        text: What was found.
-        at: When (UTC).
-        event: Identity of the evaluation.
-    """
-
-    path: tuple[str, ...]
-    check: str
-    passed: bool
-    severity: str
-    text: str
-    at: datetime
-    event: str
-
-    @property
-    def subject(self) -> str:
-        """What the verdict is about."""
-        return f"{'/'.join(self.path)}:{self.check}"
+CHECKS_PER_QUERY = 5000
+"""SQLite takes 32,766 values in a query; each check is two."""
+HISTORY_PAGE = 200
+HISTORY_PAGES = 50
 
 
 def build_alerts_sensor(team: str) -> dg.SensorDefinition:
     """One sensor for everything that the checks of a team's code location find.
 
-    Two queries a tick, however many checks there are. Its cursor holds what is failing since when.
-    An alert has the same name whenever the same evaluation is looked at, so a daemon that was
-    killed tells nothing twice that it had kept.
+    Two queries a tick, however many projects there are, and one more for each failure that is
+    new. An alert has the same name whenever the same evaluation is looked at, so a daemon that was
+    killed, or lost its cursor, tells nothing twice that it had told.
     """
 
     @dg.sensor(
@@ -72,76 +46,61 @@ def build_alerts_sensor(team: str) -> dg.SensorDefinition:
         loaded = load_team(team, settings.root, os.environ)
         spec = loaded.spec.alerts
         outbox = Outbox(platform.store(), team, spec, loaded.redactor)
-        state: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
-        findings = read_findings(context.instance, _graph(context))
-        alerts = [
-            alert
-            for alert in raise_alerts(findings, state, ui_url(settings), spec.repeat_after)
-            if spec.notify_recovery or alert.state != "recovered"
-        ]
-        new = [alert for alert in alerts if outbox.add(alert)]
+        instance, graph = context.instance, _graph(context)
+        findings = read_findings(instance, graph, datetime.now(UTC))
+        state = _known_state(context.cursor, graph)
+        raised = raise_alerts(
+            findings, state, episode_finder(instance), ui_url(settings), spec.repeat_after
+        )
+        told = [alert for alert in raised if spec.notify_recovery or alert.state != "recovered"]
+        new = [alert for alert in told if outbox.add(alert)]
         failures = outbox.deliver()
         for text in [*(str(problem) for problem in loaded.problems), *failures]:
             context.log.warning(text)
-        failing = len(state["failing"])
-        told = [f"told: {alert.title}" for alert in new]
-        nothing = f"nothing new to tell: {failing} of {len(findings)} verdicts are bad"
-        reason = "; ".join([*(told or [nothing]), *failures])
+        said = [f"told: {alert.title}" for alert in new] or [
+            f"nothing new to tell: {len(state['failing'])} of {len(findings)} verdicts are bad"
+        ]
+        reason = "; ".join([*said[:20], *failures])
         return dg.SensorResult(skip_reason=reason, cursor=json.dumps(state, sort_keys=True))
 
     return alerts_sensor
 
 
-def read_findings(instance: dg.DagsterInstance, graph: Any) -> list[Finding]:
+def read_findings(instance: dg.DagsterInstance, graph: Any, now: datetime) -> list[Finding]:
     """The newest verdict of every check and freshness policy of a code location.
 
     Args:
         instance: The Dagster instance.
         graph: The asset graph of the code location.
+        now: The time (UTC); what is stale is stale now.
     """
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        list(graph.asset_check_keys)
-    )
-    found = [_of_check(record) for record in latest.values()]
-    watched = [key for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy]
+    keys = list(graph.asset_check_keys)
+    found: list[Finding | None] = []
+    for start in range(0, len(keys), CHECKS_PER_QUERY):
+        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            keys[start : start + CHECKS_PER_QUERY]
+        )
+        found += [_of_check(record) for record in latest.values()]
+    watched = _watched(graph)
     states = instance.get_freshness_state_records(watched) if watched else {}
-    found += [_of_freshness(key, record) for key, record in states.items()]
+    found += [_of_freshness(key, record, now) for key, record in states.items()]
     return [finding for finding in found if finding is not None]
 
 
-def _graph(context: dg.SensorEvaluationContext) -> Any:
-    repository = context.repository_def
-    if repository is None:
-        raise dg.DagsterInvariantViolationError("the sensor needs its repository")
-    return repository.asset_graph
+def episode_finder(instance: dg.DagsterInstance) -> Callable[[Finding], Episode]:
+    """Looks up when a check that fails began to: the first failure since it last passed."""
 
+    def begun(finding: Finding) -> Episode:
+        if finding.check == FRESHNESS:
+            return Episode(finding.event, datetime.fromisoformat(finding.event))
+        first = finding
+        for earlier in _history(instance, finding):
+            if earlier.passed:
+                break
+            first = earlier
+        return Episode(first.event, first.at)
 
-def raise_alerts(
-    findings: Iterable[Finding], state: dict[str, Any], url: str, repeat_after: timedelta
-) -> Iterable[Alert]:
-    """Alerts where a verdict changes, or stays bad for too long; ``state`` is carried along.
-
-    Args:
-        findings: Verdicts, one for each subject.
-        state: ``failing`` holds, by subject, the evaluation that began it and when it was last
-            told.
-        url: Base address of the UI.
-        repeat_after: When something that is still wrong is told again.
-    """
-    failing: dict[str, Any] = state.setdefault("failing", {})
-    for finding in findings:
-        open_case = failing.get(finding.subject)
-        if finding.passed:
-            if open_case is not None:
-                del failing[finding.subject]
-                yield _alert(finding, "recovered", open_case["episode"], url)
-            continue
-        if open_case is None:
-            failing[finding.subject] = {"episode": finding.event, "told": finding.at.isoformat()}
-            yield _alert(finding, "failed", finding.event, url)
-        elif finding.at - datetime.fromisoformat(open_case["told"]) >= repeat_after:
-            open_case["told"] = finding.at.isoformat()
-            yield _alert(finding, "still failing", open_case["episode"], url)
+    return begun
 
 
 def ui_url(settings: Settings) -> str:
@@ -155,20 +114,41 @@ def ui_url(settings: Settings) -> str:
     return server.url if server else f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
-def _alert(finding: Finding, state: Any, episode: str, url: str) -> Alert:
-    view = "overview" if finding.check == FRESHNESS else "checks"
-    return Alert(
-        kind="stale" if finding.check == FRESHNESS else KINDS.get(finding.check, "quality"),
-        state=state,
-        severity=finding.severity,
-        project="/".join(finding.path[:2]),
-        asset="/".join(finding.path),
-        check=finding.check,
-        text=finding.text,
-        at=finding.at.isoformat(),
-        episode=episode,
-        url=f"{url}/assets/{'/'.join(finding.path)}?view={view}",
-    )
+def _graph(context: dg.SensorEvaluationContext) -> Any:
+    repository = context.repository_def
+    if repository is None:
+        raise dg.DagsterInvariantViolationError("the sensor needs its repository")
+    return repository.asset_graph
+
+
+def _watched(graph: Any) -> list[dg.AssetKey]:
+    return [key for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy]
+
+
+def _known_state(cursor: str | None, graph: Any) -> dict[str, Any]:
+    """The cursor, without checks that no longer exist."""
+    state: dict[str, Any] = json.loads(cursor) if cursor else {"failing": {}}
+    subjects = {f"{'/'.join(key.asset_key.path)}:{key.name}" for key in graph.asset_check_keys}
+    subjects |= {f"{'/'.join(key.path)}:{FRESHNESS}" for key in _watched(graph)}
+    failing = state["failing"].items()
+    return {"failing": {subject: case for subject, case in failing if subject in subjects}}
+
+
+def _history(instance: dg.DagsterInstance, finding: Finding) -> Iterator[Finding]:
+    """Earlier verdicts of the same check, newest first; at most 10,000."""
+    key = dg.AssetCheckKey(dg.AssetKey(finding.path), finding.check)
+    cursor = int(finding.event)
+    for _ in range(HISTORY_PAGES):
+        page = instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=HISTORY_PAGE, cursor=cursor
+        )
+        for record in page:
+            earlier = _of_check(record)
+            if earlier is not None:
+                yield earlier
+        if len(page) < HISTORY_PAGE:
+            return
+        cursor = page[-1].id
 
 
 def _of_check(record: Any) -> Finding | None:
@@ -188,11 +168,12 @@ def _of_check(record: Any) -> Finding | None:
     )
 
 
-def _of_freshness(key: dg.AssetKey, record: Any) -> Finding | None:
+def _of_freshness(key: dg.AssetKey, record: Any, now: datetime) -> Finding | None:
+    """None while nothing is known."""
     state = record.freshness_state.value
     if state not in ("PASS", "WARN", "FAIL"):
         return None
     text = "the data are fresh" if state == "PASS" else "the data are older than they should be"
     severity = "error" if state == "FAIL" else "warn"
-    at = record.updated_at.replace(tzinfo=record.updated_at.tzinfo or UTC)
-    return Finding(tuple(key.path), FRESHNESS, state == "PASS", severity, text, at, at.isoformat())
+    changed = record.updated_at.replace(tzinfo=record.updated_at.tzinfo or UTC).isoformat()
+    return Finding(tuple(key.path), FRESHNESS, state == "PASS", severity, text, now, changed)

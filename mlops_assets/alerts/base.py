@@ -16,7 +16,9 @@ from mlops_assets.keys import (
     PROMOTION_CHECK,
 )
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 5.0
+"""For each answer of a channel: Dagster ends a sensor's evaluation after a minute."""
+
 KINDS = {
     PROMOTION_CHECK: "gate",
     DEPLOYMENT_CHECK: "deployment",
@@ -41,9 +43,11 @@ class Alert:
         asset: The asset's key, parts joined by ``/``.
         check: The check's name.
         text: What was found, in one sentence.
-        at: When, ISO 8601 in UTC.
+        at: When it was found, ISO 8601 in UTC.
+        since: When the episode began, ISO 8601 in UTC.
         episode: Identity of the first failure since it last passed.
         url: Where to look.
+        reminder: The how-maniest of ``still failing``.
     """
 
     kind: str
@@ -54,20 +58,27 @@ class Alert:
     check: str
     text: str
     at: str
+    since: str
     episode: str
     url: str
+    reminder: int = 0
 
     @property
     def fingerprint(self) -> str:
         """The same for the same occasion, whoever notices it and how often."""
-        when = self.at if self.state == "still failing" else ""
-        parts = [self.asset, self.check, self.episode, self.state, when]
+        parts = [self.asset, self.check, self.episode, self.state, self.severity]
+        parts.append(str(self.reminder))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
     @property
     def title(self) -> str:
         """One line: what, where."""
         return f"{self.project}: {self.check} {self.state} on {self.asset.rpartition('/')[2]}"
+
+    @property
+    def line(self) -> str:
+        """What, where, why, since when."""
+        return f"{self.title}: {self.text or 'no description'} (since {self.since})"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

@@ -25,7 +25,7 @@ class EmailSender:
         mail["Subject"] = " ".join(alert.title.split())
         mail["From"] = channel.sender
         mail["To"] = ", ".join(channel.to)
-        mail.set_content(f"{alert.text}\n\n{alert.at}\n{alert.url}\n")
+        mail.set_content(f"{alert.text}\n\nsince {alert.since}\n{alert.url}\n")
         with smtplib.SMTP(channel.host, channel.port, timeout=TIMEOUT_SECONDS) as server:
             server.ehlo()
             encrypted = server.has_extn("starttls")

@@ -14,9 +14,10 @@ class LogSender:
     """One line for each alert."""
 
     def send(self, alert: Alert, channel: Any) -> None:
-        """Write a warning, or an information when it is over."""
+        """Write a warning, or an information when it is over; the record has ``alert`` in it."""
         level = logging.INFO if alert.state == "recovered" else logging.WARNING
-        _LOG.log(level, "%s: %s (%s)", alert.title, alert.text, alert.url)
+        line = " ".join(alert.line.split())
+        _LOG.log(level, "%s %s", line, alert.url, extra={"alert": alert.to_dict()})
 
 
 SENDER = LogSender()

@@ -15,6 +15,7 @@ AlertKind = Literal[
 ]
 """What an alert is about: bad data, drift, a loss, late labels, a model that failed its gate, a
 failed deployment, stale data, or a decision that needs a person."""
+Severity = Literal["error", "warn"]
 ChannelName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -30,7 +31,7 @@ class WebhookChannel(Spec):
 
     type: Literal["webhook"]
     """``webhook``"""
-    url: str = Field(min_length=1)
+    url: str = Field(pattern=r"^https?://\S+$")
     """Address, as ``{{ env.NAME }}``: whoever knows it can post."""
 
 
@@ -52,7 +53,17 @@ class EmailChannel(Spec):
     password: str | None = None
     """Password, as ``{{ env.NAME }}``; sent over an encrypted connection only."""
 
+    @model_validator(mode="after")
+    def _user_and_password(self) -> EmailChannel:
+        present, absent = ("user", "password") if self.user else ("password", "user")
+        if (self.user is None) != (self.password is None):
+            problem = FieldProblem((absent,), "nothing", f"a value, as there is a {present}")
+            raise FieldProblems([problem])
+        return self
 
+
+SECRETS = {"webhook": ("url",), "email": ("password",)}
+"""Settings of channels that may only be written as references to the environment."""
 Channel = Annotated[LogChannel | WebhookChannel | EmailChannel, Field(discriminator="type")]
 
 
@@ -61,6 +72,8 @@ class Route(Spec):
 
     kinds: tuple[AlertKind, ...] = ()
     """What the alerts are about; empty: everything."""
+    severities: tuple[Severity, ...] = ()
+    """How bad they are; empty: however bad."""
     projects: tuple[str, ...] = ("*",)
     """Names of projects, with ``*`` for any text."""
     channels: tuple[ChannelName, ...] = Field(min_length=1)
@@ -74,8 +87,8 @@ class AlertsSpec(Spec):
     """Ways to reach people, by name."""
     routes: tuple[Route, ...] = (Route(channels=("log",)),)
     """What goes where."""
-    repeat_after: Duration = timedelta(days=1)
-    """What is still wrong after this time is told again."""
+    repeat_after: Duration = Field(default=timedelta(days=1), ge=timedelta(minutes=1))
+    """What fails again after this time, without having passed, is told again."""
     notify_recovery: bool = True
     """Also tell when it is over."""
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import smtplib
 import socketserver
+import ssl
+import subprocess
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +21,7 @@ from typing import Any
 import pytest
 
 from mlops_assets.alerts.base import Alert
-from mlops_assets.alerts.delivery import GIVE_UP_AFTER, Outbox, sender_for
+from mlops_assets.alerts.delivery import ATTEMPTS, Outbox, sender_for, wait_after
 from mlops_assets.alerts.webhook import message
 from mlops_assets.config.alerts import AlertsSpec, EmailChannel
 from mlops_assets.config.redaction import Redactor
@@ -31,6 +37,7 @@ ALERT = Alert(
     check="drift",
     text="temp <drifted> & more",
     at=NOW.isoformat(),
+    since=NOW.isoformat(),
     episode="17",
     url="http://127.0.0.1:3000/assets/x",
 )
@@ -107,6 +114,8 @@ def test_a_channel_that_fails_is_tried_again_and_holds_no_other_up(
     assert len(caplog.records) == 1
     endpoint.status = 200
     assert box.deliver(NOW) == []
+    assert len(endpoint.bodies) == 1  # too early
+    assert box.deliver(NOW + wait_after(1)) == []
     assert len(caplog.records) == 1  # the log was told the first time
     assert len(endpoint.bodies) == 2
 
@@ -114,10 +123,75 @@ def test_a_channel_that_fails_is_tried_again_and_holds_no_other_up(
 def test_a_dead_channel_is_given_up_after_a_while(tmp_path: Path) -> None:
     box = outbox(tmp_path, "http://127.0.0.1:9/secret-path")
     box.add(ALERT)
-    (problem,) = box.deliver(NOW)
-    assert "secret-path" not in problem
-    assert box.deliver(NOW + GIVE_UP_AFTER + timedelta(seconds=1)) != []
-    assert box.deliver(NOW + GIVE_UP_AFTER + timedelta(seconds=2)) == []
+    attempts = [box.deliver(NOW + n * timedelta(hours=2)) for n in range(ATTEMPTS + 3)]
+    assert [len(problems) for problems in attempts] == [1] * ATTEMPTS + [0] * 3
+    assert "given up" in attempts[ATTEMPTS - 1][0]
+    assert "secret-path" not in str(attempts)
+    assert sum((wait_after(n) for n in range(1, ATTEMPTS)), timedelta()) > timedelta(hours=7)
+
+
+def test_many_alerts_cost_a_dead_channel_one_attempt_and_reach_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    box = outbox(tmp_path, "http://127.0.0.1:9/")
+    for number in range(60):
+        assert box.add(replace(ALERT, episode=str(number)))
+    caplog.set_level("WARNING", logger="mlops.alerts")
+    assert len(box.deliver(NOW)) == 1
+    assert len(caplog.records) == 60
+
+
+def test_killed_before_sending_it_is_sent_later(tmp_path: Path, endpoint: Endpoint) -> None:
+    box = outbox(tmp_path, address(endpoint))
+    box.add(ALERT)
+    claim = f"flights/alerts.outbox/{ALERT.fingerprint}/chat.try1"
+    LocalStore(tmp_path / "store").create(claim, NOW.isoformat().encode())
+    assert box.deliver(NOW + timedelta(seconds=59)) == []
+    assert endpoint.bodies == []  # perhaps the other one is just about to send it
+    assert box.deliver(NOW + timedelta(seconds=60)) == []
+    assert len(endpoint.bodies) == 1
+
+
+def test_killed_after_sending_it_is_sent_once_more(tmp_path: Path, endpoint: Endpoint) -> None:
+    box = outbox(tmp_path, address(endpoint))
+    box.add(ALERT)
+    box.deliver(NOW)
+    folder = tmp_path / "store" / "flights" / "alerts.outbox" / ALERT.fingerprint
+    (folder / "chat.sent").unlink()
+    (folder / "done").unlink()
+    for minute in range(1, 10):
+        box.deliver(NOW + timedelta(minutes=minute))
+    assert len(endpoint.bodies) == 2
+
+
+def test_two_daemons_send_once(tmp_path: Path, endpoint: Endpoint) -> None:
+    boxes = [outbox(tmp_path, address(endpoint)) for _ in range(4)]
+    assert sum(box.add(ALERT) for box in boxes) == 1
+    with ThreadPoolExecutor(len(boxes)) as pool:
+        assert list(pool.map(lambda box: box.deliver(NOW), boxes)) == [[]] * len(boxes)
+    assert len(endpoint.bodies) == 1
+
+
+def test_an_alert_of_another_version_holds_nothing_up(tmp_path: Path, endpoint: Endpoint) -> None:
+    box = outbox(tmp_path, address(endpoint))
+    store = LocalStore(tmp_path / "store")
+    store.create("flights/alerts.outbox/0/alert.json", b'{"kind": "drift", "was": 1}')
+    box.add(ALERT)
+    assert len(box.deliver(NOW)) == 1
+    assert len(endpoint.bodies) == 1
+    assert box.deliver(NOW) == []
+
+
+def test_no_secret_is_kept(tmp_path: Path, endpoint: Endpoint) -> None:
+    url = address(endpoint)
+    box = outbox(tmp_path, url)
+    box.add(replace(ALERT, text=f"cannot read {url}"))
+    endpoint.status = 500
+    problems = box.deliver(NOW)
+    files = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert len(files) >= 3
+    assert not any(b"secret-path" in path.read_bytes() for path in files)
+    assert "secret-path" not in f"{problems} {endpoint.bodies}"
 
 
 def test_redirects_are_not_followed(tmp_path: Path, endpoint: Endpoint) -> None:
@@ -138,6 +212,19 @@ def test_routes_by_kind_and_project(tmp_path: Path) -> None:
     assert box.channels_of(replace(ALERT, project="flights/other")) == []
 
 
+def test_routes_by_severity(tmp_path: Path) -> None:
+    routes = [{"severities": ["error"], "channels": ["chat"]}, {"channels": ["log"]}]
+    box = outbox(tmp_path, "http://x", routes)
+    assert box.channels_of(ALERT) == ["log"]
+    assert box.channels_of(replace(ALERT, severity="error")) == ["chat", "log"]
+
+
+def test_a_message_is_never_longer_than_slack_takes() -> None:
+    body = message(replace(ALERT, text="<" * 100_000))
+    assert len(body["blocks"][0]["text"]["text"]) < 3000
+    assert ALERT.url in body["blocks"][0]["text"]["text"]
+
+
 def test_slacks_control_characters_are_text() -> None:
     body = message(ALERT)
     assert "&lt;drifted&gt; &amp; more" in body["blocks"][0]["text"]["text"]
@@ -149,21 +236,29 @@ def test_each_occasion_has_its_own_name() -> None:
         replace(ALERT, state="recovered"),
         replace(ALERT, episode="18"),
         replace(ALERT, check="performance"),
-        replace(ALERT, state="still failing"),
+        replace(ALERT, severity="error"),
+        replace(ALERT, state="still failing", reminder=1),
+        replace(ALERT, state="still failing", reminder=2),
     ]
-    assert len({one.fingerprint for one in [ALERT, *changed]}) == 5
+    assert len({one.fingerprint for one in [ALERT, *changed]}) == 7
     assert replace(ALERT, text="other words").fingerprint == ALERT.fingerprint
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """As much of SMTP as a client needs; without encryption."""
+    """As much of SMTP as a client needs; encrypted when it has a certificate."""
 
     allow_reuse_address = True
+    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), MailHandler)
         self.mails: list[str] = []
-        self.commands: list[str] = []
+        self.clear: list[str] = []
+        self.encrypted: list[str] = []
+        self.tls: ssl.SSLContext | None = None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is not news."""
 
 
 class MailHandler(socketserver.StreamRequestHandler):
@@ -171,9 +266,22 @@ class MailHandler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self._say("220 ready")
+        heard = self.server.clear
         while line := self.rfile.readline().decode().strip():
-            self.server.commands.append(line)
+            heard.append(line)
             verb = line.split()[0].upper()
+            if verb == "EHLO" and self.server.tls:
+                secure = heard is self.server.encrypted
+                self._say("250-hello\r\n250 " + ("AUTH PLAIN" if secure else "STARTTLS"))
+                continue
+            if verb == "STARTTLS" and self.server.tls:
+                self._say("220 go on")
+                self._encrypt(self.server.tls)
+                heard = self.server.encrypted
+                continue
+            if verb == "AUTH":
+                self._say("235 welcome")
+                continue
             if verb == "DATA":
                 self._say("354 go on")
                 lines = iter(lambda: self.rfile.readline().decode().rstrip("\r\n"), ".")
@@ -182,6 +290,15 @@ class MailHandler(socketserver.StreamRequestHandler):
                 self._say("221 bye")
                 return
             self._say("250 fine")
+
+    def _encrypt(self, tls: ssl.SSLContext) -> None:
+        self.request = tls.wrap_socket(self.request, server_side=True)
+        self.rfile = self.request.makefile("rb")
+        self.wfile = self.request.makefile("wb", buffering=0)
+
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()
 
     def _say(self, text: str) -> None:
         self.wfile.write(f"{text}\r\n".encode())
@@ -193,6 +310,21 @@ def mail_server() -> Iterator[MailServer]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, mail_server: MailServer) -> Path:
+    """The server's own certificate, which no client trusts by itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("makes a certificate with openssl, which is not there")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    mail_server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    mail_server.tls.load_cert_chain(certificate, key)
+    return certificate
 
 
 def mail_channel(server: MailServer, **changes: Any) -> EmailChannel:
@@ -217,6 +349,28 @@ def test_mail(mail_server: MailServer) -> None:
 
 def test_a_password_is_never_sent_in_clear(mail_server: MailServer) -> None:
     channel = mail_channel(mail_server, user="me", password="hunter2")
-    with pytest.raises(Exception, match="not sent"):
+    with pytest.raises(smtplib.SMTPNotSupportedError, match="not sent"):
         sender_for("email").send(ALERT, channel)
-    assert not any("hunter2" in line or "AUTH" in line for line in mail_server.commands)
+    assert mail_server.clear
+    assert not any("hunter2" in line or "AUTH" in line for line in mail_server.clear)
+
+
+def test_mail_is_encrypted_where_the_server_offers_it(
+    mail_server: MailServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    channel = mail_channel(mail_server, user="me", password="hunter2")
+    sender_for("email").send(ALERT, channel)
+    (login,) = [line for line in mail_server.encrypted if line.startswith("AUTH")]
+    assert b64decode(login.split()[-1]) == b"\0me\0hunter2"
+    assert len(mail_server.mails) == 1
+    assert {line.split()[0].upper() for line in mail_server.clear} == {"EHLO", "STARTTLS"}
+
+
+@pytest.mark.usefixtures("certificate")
+def test_a_server_that_nobody_vouches_for_learns_nothing(mail_server: MailServer) -> None:
+    channel = mail_channel(mail_server, user="me", password="hunter2")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        sender_for("email").send(ALERT, channel)
+    assert mail_server.encrypted == []
+    assert mail_server.mails == []

@@ -46,7 +46,14 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
     ("text", "line", "said"),
     [
         (GOOD, 3, "HOOK"),
-        ("alerts:\n  chanels: {}\n", 2, "no such key"),
+        ("alerts:\n  chanels: {}\n", 2, "did you mean channels"),
+        ("alrets: {}\n", 1, "did you mean alerts"),
+        ("alerts:\n  channels:\n    log: {type: log, to: x}\n", 3, "unknown key 'to'"),
+        ("alerts:\n  routes:\n    - {kinds: [drfit], channels: [log]}\n", 3, "mean drift"),
+        ("alerts:\n  routes:\n    - {severities: [eror], channels: [log]}\n", 3, "mean error"),
+        ("alerts:\n  routes:\n    - {project: [x], channels: [log]}\n", 3, "mean projects"),
+        ("alerts:\n  repeat_after: 0s\n", 2, "greater"),
+        ("- alerts\n", 1, "dictionary"),
         ("alerts:\n  routes: [{channels: [chta]}]\n", 2, "log"),
         ("alerts:\n  channels: {chat: {type: pager}}\n", 2, "pager"),
         ("alerts:\n  repeat_after: often\n", 2, "often"),
@@ -56,9 +63,39 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
 )
 def test_every_problem_has_its_place(tmp_path: Path, text: str, line: int, said: str) -> None:
     problems = load(tmp_path, text).problems
-    assert any(p.line == line and said in f"{p.path} {p.found} {p.expected}" for p in problems), (
-        problems
-    )
+    assert any(p.line == line and said in str(p) for p in problems), problems
+
+
+MAIL = """\
+alerts:
+  channels:
+    mail: {type: email, to: [a@example.org], sender: b@example.org, host: h, %s}
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alerts: {channels: {chat: {type: webhook, url: https://hooks.example.org/T0/geheim}}}",
+        MAIL % "user: me, password: geheim",
+        MAIL % "user: me, password: [geheim]",
+        MAIL % "user: me, password: {x: geheim}",
+    ],
+)
+def test_a_secret_in_the_file_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    loaded = load(tmp_path, text)
+    assert "a secret in the file, expected {{ env.NAME }}" in str(loaded.problems[0])
+    assert "geheim" not in f"{loaded.problems} {loaded.spec}"
+
+
+def test_a_user_needs_a_password(tmp_path: Path) -> None:
+    (problem,) = load(tmp_path, MAIL % "user: me").problems
+    assert (problem.line, problem.path) == (3, "alerts.channels.mail.password")
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    text = "alerts:\n  chanels: {}\n  repeat_after: often\n  routes: [{channels: []}]\n"
+    assert {problem.line for problem in load(tmp_path, text).problems} == {2, 3, 4}
 
 
 def test_a_link_to_another_teams_file_is_refused(tmp_path: Path) -> None:

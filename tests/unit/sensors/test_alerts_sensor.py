@@ -14,9 +14,11 @@ from dagster._core.definitions.freshness import (
     FreshnessStateEvaluation,
 )
 
+from mlops_assets.alerts.base import Alert
+from mlops_assets.alerts.episodes import Episode, Finding, raise_alerts
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.keys import ProjectId
-from sensors.alerts import Finding, build_alerts_sensor, raise_alerts
+from sensors.alerts import build_alerts_sensor, read_findings
 
 ID = ProjectId("shop", "churn")
 KEY = dg.AssetKey(ID.monitoring_key)
@@ -127,24 +129,170 @@ def test_a_broken_team_file_still_alerts(root: Path) -> None:
         assert "drift failed" in said
 
 
-def finding(event: int, hours: float, *, passed: bool = False) -> Finding:
+def test_a_lost_cursor_tells_nothing_twice(root: Path) -> None:
+    with dg.DagsterInstance.local_temp() as instance:
+        report(instance, passed=True)
+        report(instance, passed=False)
+        _, said = tick(instance, root, None)
+        assert "drift failed" in said
+        for _ in range(3):
+            report(instance, passed=False)  # other evaluations of the same episode
+        cursor, said = tick(instance, root, None)
+        assert "told" not in said
+        report(instance, passed=True)
+        _, said = tick(instance, root, cursor)
+        assert "drift recovered" in said
+
+
+def test_an_episode_is_found_however_long_it_is(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sensors.alerts.HISTORY_PAGE", 2)
+    with dg.DagsterInstance.local_temp() as instance:
+        report(instance, passed=True)
+        report(instance, passed=False)
+        _, said = tick(instance, root, None)
+        assert "drift failed" in said
+        for _ in range(6):
+            report(instance, passed=False)
+            _, said = tick(instance, root, None)
+            assert "told" not in said
+
+
+def test_a_pass_that_nobody_saw_ends_the_episode(root: Path) -> None:
+    with dg.DagsterInstance.local_temp() as instance:
+        report(instance, passed=False)
+        cursor, _ = tick(instance, root, None)
+        report(instance, passed=True)
+        report(instance, passed=False)
+        _, said = tick(instance, root, cursor)
+        assert "drift failed" in said
+
+
+def test_checks_of_real_runs(root: Path) -> None:
+    """A blocking gate that fails and then passes, in runs of Dagster's own."""
+    key = dg.AssetKey(ID.evaluation_key)
+    verdicts = iter([False, True])
+
+    @dg.asset(key=key, check_specs=[dg.AssetCheckSpec("promotion", asset=key, blocking=True)])
+    def evaluation() -> Iterator[Any]:
+        result = dg.AssetCheckResult(passed=next(verdicts), description="roc_auc 0.6 below 0.7")
+        yield dg.MaterializeResult(check_results=[result])
+
+    graph = dg.Definitions([evaluation]).get_repository_def().asset_graph
+    with dg.DagsterInstance.local_temp() as instance:
+        for passed in (False, True):
+            dg.materialize([evaluation], instance=instance, raise_on_error=False)
+            (found,) = read_findings(instance, graph, START)
+            assert found.passed is passed
+            assert (found.check, found.severity) == ("promotion", "error")
+            assert found.text == "roc_auc 0.6 below 0.7"
+
+
+TEAM = """\
+alerts:
+  channels: {chat: {type: webhook, url: "{{ env.HOOK }}"}}
+  routes: [{channels: [chat]}]
+"""
+
+
+def test_a_dead_channel_does_not_fail_the_sensor_and_leaks_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (root / "project_configs" / "shop" / "team.yaml").write_text(TEAM)
+    monkeypatch.setenv("HOOK", "http://127.0.0.1:9/T0/geheim")
+    with dg.DagsterInstance.local_temp() as instance:
+        report(instance, passed=False)
+        cursor, said = tick(instance, root, None)
+        assert "drift failed" in said
+        assert "channel chat: RequestException: no answer" in said
+        kept = [path.read_bytes() for path in (root / ".mlops").rglob("*") if path.is_file()]
+        assert kept
+        captured = capfd.readouterr()
+        assert "geheim" not in f"{cursor} {said} {kept} {captured.out} {captured.err}"
+
+
+@pytest.mark.parametrize("projects", [1, 10, 100])
+def test_a_tick_costs_two_queries_however_many_projects(
+    projects: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asset_of(number: int) -> dg.AssetsDefinition:
+        key = dg.AssetKey(ProjectId("shop", f"p{number}").monitoring_key)
+        policy = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1))
+        specs = [dg.AssetCheckSpec("drift", asset=key)]
+
+        @dg.asset(key=key, check_specs=specs, freshness_policy=policy)
+        def monitoring() -> Iterator[Any]:
+            yield dg.MaterializeResult()
+
+        return monitoring
+
+    assets = [asset_of(number) for number in range(projects)]
+    graph = dg.Definitions(assets).get_repository_def().asset_graph
+    with dg.DagsterInstance.local_temp() as instance:
+        for asset in assets:
+            report(instance, passed=False, key=asset.key)
+        storage = instance.event_log_storage
+        connect, opened = storage.index_connection, []
+        monkeypatch.setattr(storage, "index_connection", lambda: opened.append(1) or connect())
+        assert len(read_findings(instance, graph, START)) == projects
+        assert len(opened) == 2
+
+
+def finding(
+    event: int, hours: float, *, passed: bool = False, severity: str = "warn", check: str = "drift"
+) -> Finding:
     at = START + timedelta(hours=hours)
-    return Finding(tuple(KEY.path), "drift", passed, "warn", "x", at, str(event))
+    return Finding(tuple(KEY.path), check, passed, severity, "x", at, str(event))
+
+
+def alerts_of(findings: list[Finding], state: dict[str, Any] | None = None) -> list[Alert]:
+    """One tick for each finding, all of one episode that began with event 0."""
+    state = {} if state is None else state
+
+    def begun(_: Finding) -> Episode:
+        return Episode("0", START)
+
+    day = timedelta(days=1)
+    return [a for one in findings for a in raise_alerts([one], state, begun, "https://ui", day)]
 
 
 def test_what_stays_wrong_is_told_again_after_a_while() -> None:
     state: dict[str, Any] = {}
-    day = timedelta(days=1)
-    alerts = [
-        alert
-        for n in range(6)
-        for alert in raise_alerts([finding(n, 10.0 * n)], state, "http://x", day)
-    ]
-    assert [alert.state for alert in alerts] == ["failed", "still failing"]
-    assert len({alert.episode for alert in alerts}) == 1
+    alerts = alerts_of([finding(n, 10.0 * n) for n in range(6)], state)
+    assert [alert.state for alert in alerts] == ["failed", "still failing", "still failing"]
+    assert [alert.at[8:13] for alert in alerts] == ["01T00", "02T06", "03T02"]
+    assert {(alert.episode, alert.since) for alert in alerts} == {("0", START.isoformat())}
     assert json.loads(json.dumps(state)) == state
 
 
+def test_a_check_that_is_not_evaluated_again_is_not_told_again() -> None:
+    assert len(alerts_of([finding(0, 0)] * 3)) == 1
+
+
+def test_what_gets_worse_is_told_and_recovers_as_bad_as_it_was() -> None:
+    severities = ["warn", "error", "warn"]
+    findings = [finding(n, n, severity=severity) for n, severity in enumerate(severities)]
+    alerts = alerts_of([*findings, finding(3, 3, passed=True, severity="warn")])
+    told = [(alert.state, alert.severity) for alert in alerts]
+    assert told == [("failed", "warn"), ("failed", "error"), ("recovered", "error")]
+
+
+def test_stale_data_are_told_again_by_the_clock() -> None:
+    findings = [finding(0, hours, check="freshness") for hours in (0, 1, 25, 26)]
+    assert [alert.state for alert in alerts_of(findings)] == ["failed", "still failing"]
+
+
 def test_the_link_leads_to_the_asset() -> None:
-    (alert,) = raise_alerts([finding(1, 0)], {}, "https://dagster.example.org", timedelta(days=1))
-    assert alert.url == ("https://dagster.example.org/assets/shop/churn/monitoring?view=checks")
+    (alert,) = alerts_of([finding(1, 0)])
+    assert alert.url == "https://ui/assets/shop/churn/monitoring?view=checks"
+    assert alert.line == "shop/churn: drift failed on monitoring: x (since " + alert.since + ")"
+
+
+def test_checks_that_are_gone_are_forgotten(root: Path) -> None:
+    with dg.DagsterInstance.local_temp() as instance:
+        gone = {"event": "1", "episode": "1", "since": START.isoformat(), "severity": "warn"}
+        cursor = json.dumps({"failing": {"shop/gone/monitoring:drift": gone | {"reminder": 0}}})
+        cursor, said = tick(instance, root, cursor)
+        assert json.loads(cursor) == {"failing": {}}
+        assert "told" not in said
