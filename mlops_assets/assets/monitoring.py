@@ -1,6 +1,6 @@
 """The ``monitoring`` asset: a report for every window of live traffic, with its checks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -23,6 +23,14 @@ CHECKS = {
     PERFORMANCE_CHECK: "On mature labels, the live model is as good as when it was accepted.",
     LABELS_CHECK: "Labels arrive when they should be final.",
 }
+
+
+FINDING = ("column", "rule", "found", "expected", "passed", "severity")
+DRIFT = (
+    *("column", "state", "test", "effect", "threshold", "q_value", "importance"),
+    *("missing_before", "missing_now"),
+)
+"""Columns of the tables, in their order: records are kept with sorted keys."""
 
 
 def build_monitoring_asset(project: Project) -> dg.AssetsDefinition:
@@ -76,11 +84,14 @@ def _metadata(project: Project, result: "MonitoringResult", timeline: "Timeline"
     last = timeline.windows[max(timeline.windows)]
     metadata |= {
         "dagster/row_count": last["rows"],
-        "window": last["window"]["start"],
+        "window": when(last),
+        "drifted_importance": last["drift"]["share"],
         "version": last["version"] if last["version"] is not None else "none",
         "windows": table(timeline_rows(timeline)),
         "timeline": picture(draw_timeline(timeline, str(project.id)), "timeline"),
     }
+    for kind, value in timeline.newest_metric().items():
+        metadata[f"{kind}/{timeline.metric}"] = value
     if last["latency_ms"]:
         metadata["latency_ms"] = dg.MetadataValue.json(last["latency_ms"])
     if last["drift"]["columns"]:
@@ -104,7 +115,7 @@ def _check_results(
 def _quality(key: dg.AssetKey, reports: list[dict[str, Any]]) -> dg.AssetCheckResult:
     bad = [report for report in reports if report["quality"]["state"] == "bad"]
     rows = [
-        {"window": report["window"]["start"], **finding}
+        {"window": when(report), **{name: finding[name] for name in FINDING}}
         for report in reports
         for finding in report["quality"]["findings"]
         if not finding["passed"]
@@ -113,10 +124,10 @@ def _quality(key: dg.AssetKey, reports: list[dict[str, Any]]) -> dg.AssetCheckRe
     if bad:
         broken = [row for row in rows if row["severity"] == "error"]
         text = (
-            f"bad data in window {bad[0]['window']['start']}: {broken[0]['rule']} in "
+            f"bad data in window {when(bad[0])}: {broken[0]['rule']} in "
             f"{broken[0]['column']}: {broken[0]['found']}, expected {broken[0]['expected']}"
         )
-    return _check(key, DATA_QUALITY_CHECK, not bad, text, rows)
+    return _check(key, DATA_QUALITY_CHECK, not bad, (text, rows))
 
 
 def _drift(key: dg.AssetKey, reports: list[dict[str, Any]]) -> dg.AssetCheckResult:
@@ -128,10 +139,14 @@ def _drift(key: dg.AssetKey, reports: list[dict[str, Any]]) -> dg.AssetCheckResu
     text = f"{len(reports)} windows, no drift"
     if drifted:
         last = drifted[-1]
-        text = f"window {last['window']['start']}: {describe_drift(last['drift'])} drifted"
+        text = f"window {when(last)}: {describe_drift(last['drift'])} drifted"
     elif shown and shown[0]["drift"]["state"] == "insufficient":
         text = f"insufficient: {shown[0]['drift']['reason']}"
-    return _check(key, DRIFT_CHECK, not drifted, text, rows)
+    figures = {
+        "drifted_importance": shown[0]["drift"]["share"] if shown else 0.0,
+        "drifted_columns": sum(row["state"] == "drifted" for row in rows),
+    }
+    return _check(key, DRIFT_CHECK, not drifted, (text, rows), figures)
 
 
 def _performance(key: dg.AssetKey, records: list[dict[str, Any]]) -> dg.AssetCheckResult:
@@ -140,7 +155,7 @@ def _performance(key: dg.AssetKey, records: list[dict[str, Any]]) -> dg.AssetChe
     lost = [record for record in records if record["decayed"]]
     rows = [
         {
-            "window": record["window"]["start"],
+            "window": when(record),
             "version": record["version"],
             "labelled": record["labelled"],
             **{name: record["realised"][name] for name in ("metric", "value", "lower", "upper")},
@@ -152,8 +167,10 @@ def _performance(key: dg.AssetKey, records: list[dict[str, Any]]) -> dg.AssetChe
     shown = (lost or records)[-1:]
     text = "no window with mature labels yet"
     if shown:
-        text = performance_evidence(shown[0]["window"]["start"], shown[0]).text
-    return _check(key, PERFORMANCE_CHECK, not lost, text, rows)
+        text = performance_evidence(when(shown[0]), shown[0]).text
+    value = shown[0]["realised"]["value"] if shown else None
+    figures = {} if value is None else {shown[0]["realised"]["metric"]: value}
+    return _check(key, PERFORMANCE_CHECK, not lost, (text, rows), figures)
 
 
 def _labels(key: dg.AssetKey, result: "MonitoringResult") -> dg.AssetCheckResult:
@@ -168,16 +185,17 @@ def _labels(key: dg.AssetKey, result: "MonitoringResult") -> dg.AssetCheckResult
             f"{len(rows)} mature windows wait for labels, the first since {first.window}: "
             f"{first.labelled:,} of {first.rows:,} requests have one"
         )
-    return _check(key, LABELS_CHECK, not rows, text, rows)
+    return _check(key, LABELS_CHECK, not rows, (text, rows))
 
 
 def _check(
     key: dg.AssetKey,
     name: str,
     passed: bool,
-    text: str,
-    rows: list[dict[str, Any]],
+    told: tuple[str, list[dict[str, Any]]],
+    figures: Mapping[str, float] | None = None,
 ) -> dg.AssetCheckResult:
+    text, rows = told
     severe = name == DATA_QUALITY_CHECK
     return dg.AssetCheckResult(
         asset_key=key,
@@ -185,11 +203,18 @@ def _check(
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
         description=text,
-        metadata={"details": table(rows)} if rows else {},
+        metadata={**(figures or {}), **({"details": table(rows)} if rows else {})},
     )
+
+
+def when(record: dict[str, Any]) -> str:
+    """Start of a record's window, as a person reads it."""
+    start: str = record["window"]["start"]
+    return start[:16].replace("T", " ")
 
 
 def drift_rows(drift: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for each column that was compared, the prediction first, then by importance."""
     columns = sorted(drift["columns"], key=lambda column: -(column["importance"] or 0))
-    return [*([drift["prediction"]] if drift["prediction"] else []), *columns]
+    every = [*([drift["prediction"]] if drift["prediction"] else []), *columns]
+    return [{name: column[name] for name in DRIFT} for column in every]

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets.metadata import table
+from mlops_assets.assets.monitoring import when
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.assets.settings import project_asset
 from mlops_assets.assets.versions import code_version
@@ -13,6 +14,7 @@ from mlops_assets.config.project import Project
 from mlops_assets.keys import NEEDS_PEOPLE_CHECK
 
 SHOWN = 60
+EVIDENCE = ("rule", "found", "expected", "met")
 
 
 def build_retrain_decision_asset(project: Project) -> dg.AssetsDefinition:
@@ -78,13 +80,13 @@ def _metadata(made: list[dict[str, Any]], recent: list[dict[str, Any]]) -> dict[
         "verdict": shown["verdict"],
         "reason": shown["reason"],
         "cause": shown["cause"],
-        "window": shown["window"]["start"],
+        "window": when(shown),
         "version": shown["version"] if shown["version"] is not None else "none",
-        "evidence": table(shown["tests"]),
+        "evidence": table([{name: row[name] for name in EVIDENCE} for row in shown["tests"]]),
         "decisions": table(
             [
                 {
-                    "window": one["window"]["start"],
+                    "window": when(one),
                     "verdict": one["verdict"],
                     "cause": one["cause"],
                     "reason": one["reason"],

@@ -45,6 +45,17 @@ class Timeline:
     performance: dict[str, dict[str, Any]]
     decisions: dict[str, dict[str, Any]]
 
+    def newest_metric(self) -> dict[str, float]:
+        """The newest ``estimated`` and ``realised`` value, as far as there are any."""
+        estimated = [(report["estimated"] or {}).get("value") for report in self.windows.values()]
+        realised = [record["realised"]["value"] for record in self.performance.values()]
+        found = {"estimated": estimated, "realised": realised}
+        return {
+            kind: next(value for value in reversed(values) if value is not None)
+            for kind, values in found.items()
+            if any(value is not None for value in values)
+        }
+
 
 def load_timeline(project: Project, store: Store, count: int = MAX_WINDOWS) -> Timeline:
     """The newest windows of a project."""
