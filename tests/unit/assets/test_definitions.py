@@ -87,7 +87,8 @@ def test_each_expectation_is_a_check_and_only_errors_block(root: Path) -> None:
     graph = build_team_definitions("sky", root).resolve_asset_graph()
     keys = [key for key in graph.asset_check_keys if key.asset_key.path[1] == "rain"]
     blocking = {key.name: graph.get(key).blocking for key in keys}
-    assert len(blocking) == 3
+    assert len(blocking) == 4
+    assert not blocking["deployment"]  # it reports, and the step fails by itself
     assert blocking["promotion"]
     assert {name: b for name, b in blocking.items() if "null" in name}.popitem()[1]
     assert not {name: b for name, b in blocking.items() if "unique" in name}.popitem()[1]
@@ -101,7 +102,28 @@ def test_freshness_is_watched_where_it_is_declared(root: Path) -> None:
 
 def test_a_team_has_one_sensor_of_each_kind(root: Path) -> None:
     names = {sensor.name for sensor in build_team_definitions("sky", root).sensors or ()}
-    assert names == {"sky__automation", "sky__new_data", "sky__reconcile"}
+    always = {"sky__alerts", "sky__automation", "sky__new_data", "sky__reconcile", "sky__redeploy"}
+    assert names == always
+
+
+def test_a_monitored_project_has_the_way_back(root: Path) -> None:
+    path = root / "project_configs" / "sky" / "rain" / "defs.yaml"
+    streams = "  monitoring:\n    inference_log: {uri: live}\n    labels: {uri: labels}\n"
+    schedule = '  automation: {fallback_schedule: "0 3 * * 1"}\n'
+    path.write_text(GOOD.replace("  monitoring:\n", streams) + schedule)
+    definitions = build_team_definitions("sky", root)
+    graph = definitions.resolve_asset_graph()
+    up = {
+        key.path[-1]: {parent.path[-1] for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+        if key.path[1] == "rain"
+    }
+    assert up["inference_log"] == {"deployment"}
+    assert up["monitoring"] == {"inference_log", "labels"}
+    assert up["retrain_decision"] == {"monitoring"}
+    names = {sensor.name for sensor in definitions.sensors or ()}
+    assert {"sky__monitoring", "sky__retrain"} <= names
+    assert [schedule.name for schedule in definitions.schedules or ()] == ["sky__rain__fallback"]
 
 
 def test_automation_that_is_off_leaves_no_condition_and_no_sensor(root: Path) -> None:
@@ -110,7 +132,10 @@ def test_automation_that_is_off_leaves_no_condition_and_no_sensor(root: Path) ->
         path.write_text(GOOD + "  automation: {enabled: false}\n")
     definitions = build_team_definitions("sky", root)
     assert [s.automation_condition for s in specs(definitions).values()] == [None] * 10
-    assert {sensor.name for sensor in definitions.sensors or ()} == {"sky__reconcile"}
+    assert {sensor.name for sensor in definitions.sensors or ()} == {
+        "sky__alerts",
+        "sky__reconcile",
+    }
 
 
 @pytest.mark.parametrize(
