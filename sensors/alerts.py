@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,10 +14,14 @@ from mlops_assets.alerts.episodes import FRESHNESS, Episode, Finding, raise_aler
 from mlops_assets.assets.platform import PlatformResource
 
 if TYPE_CHECKING:
+    from mlops_assets.alerts.delivery import Outbox
     from resources.settings import Settings
 
 CHECKS_PER_QUERY = 5000
 """SQLite takes 32,766 values in a query; each check is two."""
+SCAN_EVERY = timedelta(hours=1)
+"""So often everything that was ever kept is looked through for what a killed tick left unsent."""
+NEVER = datetime.min.replace(tzinfo=UTC).isoformat()
 HISTORY_PAGE = 200
 HISTORY_PAGES = 50
 
@@ -47,14 +51,15 @@ def build_alerts_sensor(team: str) -> dg.SensorDefinition:
         spec = loaded.spec.alerts
         outbox = Outbox(platform.store(), team, spec, loaded.redactor)
         instance, graph = context.instance, _graph(context)
-        findings = read_findings(instance, graph, datetime.now(UTC))
+        now = datetime.now(UTC)
+        findings = read_findings(instance, graph, now)
         state = _known_state(context.cursor, graph)
         raised = raise_alerts(
             findings, state, episode_finder(instance), ui_url(settings), spec.repeat_after
         )
         told = [alert for alert in raised if spec.notify_recovery or alert.state != "recovered"]
         new = [alert for alert in told if outbox.add(alert)]
-        failures = outbox.deliver()
+        failures = _deliver(outbox, state, [alert.fingerprint for alert in told], now)
         for text in [*(str(problem) for problem in loaded.problems), *failures]:
             context.log.warning(text)
         said = [f"told: {alert.title}" for alert in new] or [
@@ -114,6 +119,16 @@ def ui_url(settings: Settings) -> str:
     return server.url if server else f"http://127.0.0.1:{DEFAULT_PORT}"
 
 
+def _deliver(outbox: Outbox, state: dict[str, Any], raised: list[str], now: datetime) -> list[str]:
+    """Send what this tick and the one before left; now and then, whatever is unsent."""
+    is_due = now - datetime.fromisoformat(state["scanned"]) >= SCAN_EVERY
+    failures = outbox.deliver(now, only=None if is_due else [*state["unsettled"], *raised])
+    state["unsettled"] = outbox.unsettled
+    if is_due:
+        state["scanned"] = now.isoformat()
+    return failures
+
+
 def _graph(context: dg.SensorEvaluationContext) -> Any:
     repository = context.repository_def
     if repository is None:
@@ -127,11 +142,13 @@ def _watched(graph: Any) -> list[dg.AssetKey]:
 
 def _known_state(cursor: str | None, graph: Any) -> dict[str, Any]:
     """The cursor, without checks that no longer exist."""
-    state: dict[str, Any] = json.loads(cursor) if cursor else {"failing": {}}
+    state: dict[str, Any] = {"failing": {}, "unsettled": [], "scanned": NEVER}
+    state |= json.loads(cursor) if cursor else {}
     subjects = {f"{'/'.join(key.asset_key.path)}:{key.name}" for key in graph.asset_check_keys}
     subjects |= {f"{'/'.join(key.path)}:{FRESHNESS}" for key in _watched(graph)}
     failing = state["failing"].items()
-    return {"failing": {subject: case for subject, case in failing if subject in subjects}}
+    state["failing"] = {subject: case for subject, case in failing if subject in subjects}
+    return state
 
 
 def _history(instance: dg.DagsterInstance, finding: Finding) -> Iterator[Finding]:

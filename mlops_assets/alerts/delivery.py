@@ -56,6 +56,9 @@ class Outbox:
         team: The team.
         spec: Its channels and routes.
         redactor: Hides secrets in what is kept and in what is said about failures.
+
+    Attributes:
+        unsettled: Fingerprints of the alerts that the last delivery left for later.
     """
 
     def __init__(self, store: Store, team: str, spec: AlertsSpec, redactor: Redactor) -> None:
@@ -64,6 +67,7 @@ class Outbox:
         self._prefix = f"{team}/alerts.outbox"
         self._spec = spec
         self._redactor = redactor
+        self.unsettled: list[str] = []
 
     def add(self, alert: Alert) -> bool:
         """Keep an alert.
@@ -75,15 +79,22 @@ class Outbox:
         body = json.dumps(safe.to_dict(), sort_keys=True).encode()
         return self._create(f"{alert.fingerprint}/alert.json", body)
 
-    def deliver(self, now: datetime | None = None) -> list[str]:
+    def deliver(
+        self, now: datetime | None = None, only: Collection[str] | None = None
+    ) -> list[str]:
         """Send what was not sent yet, oldest first; a channel that fails rests until the next call.
+
+        Args:
+            now: The time (UTC).
+            only: Fingerprints to look at; None looks through everything that was ever kept.
 
         Returns:
             One sentence for each failure.
         """
         this = _Round(now or datetime.now(UTC), time.monotonic() + SECONDS_PER_TICK)
         waiting: list[tuple[Alert, str, set[str]]] = []
-        for folder, names in self._open():
+        self.unsettled = []
+        for folder, names in self._open(only):
             alert = self._load(folder)
             if alert is None:
                 this.problems.append(f"alert {folder} cannot be read and is dropped")
@@ -92,7 +103,9 @@ class Outbox:
                 waiting.append((alert, folder, names))
         for alert, folder, names in sorted(waiting, key=lambda one: one[0].at):
             states = [self._tell(alert, c, folder, names, this) for c in self.channels_of(alert)]
-            if "waiting" not in states:
+            if "waiting" in states:
+                self.unsettled.append(folder)
+            else:
                 self._create(f"{folder}/done", ", ".join(states).encode())
         return this.problems
 
@@ -109,10 +122,11 @@ class Outbox:
         ]
         return list(dict.fromkeys(found))
 
-    def _open(self) -> Iterator[tuple[str, set[str]]]:
+    def _open(self, only: Collection[str] | None) -> Iterator[tuple[str, set[str]]]:
         """Alerts that are not settled, with the names of what is kept about them."""
+        places = [self._prefix] if only is None else [f"{self._prefix}/{one}" for one in set(only)]
         folders: dict[str, set[str]] = {}
-        for key in self._store.keys(self._prefix):
+        for key in (key for place in places for key in self._store.keys(place)):
             folder, _, name = key.removeprefix(f"{self._prefix}/").partition("/")
             folders.setdefault(folder, set()).add(name)
         for folder, names in folders.items():

@@ -13,12 +13,10 @@ from mlops_assets.config.alerts import (
     SECRETS,
     AlertKind,
     AlertsSpec,
-    EmailChannel,
-    LogChannel,
+    Channel,
     Route,
     Severity,
     TeamSpec,
-    WebhookChannel,
 )
 from mlops_assets.config.base import Spec
 from mlops_assets.config.environment import referenced_names, resolve
@@ -38,7 +36,10 @@ from mlops_assets.config.validation import value_at
 from mlops_assets.config.yaml_reader import Document, Refusal, read_yaml
 
 TEAM_FILE = "team.yaml"
-TYPES: dict[str, type[Spec]] = {"log": LogChannel, "webhook": WebhookChannel, "email": EmailChannel}
+TYPES: dict[str, type[Spec]] = {
+    get_args(model.model_fields["type"].annotation)[0]: model
+    for model in get_args(get_args(Channel)[0])
+}
 
 
 @dataclass

@@ -141,6 +141,19 @@ def test_many_alerts_cost_a_dead_channel_one_attempt_and_reach_the_others(
     assert len(caplog.records) == 60
 
 
+def test_what_takes_too_long_goes_on_in_the_next_tick(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = outbox(tmp_path, address(endpoint))
+    box.add(ALERT)
+    with monkeypatch.context() as hurried:
+        hurried.setattr("mlops_assets.alerts.delivery.SECONDS_PER_TICK", -1.0)
+        assert box.deliver(NOW) == []
+    assert (endpoint.bodies, box.unsettled) == ([], [ALERT.fingerprint])
+    box.deliver(NOW, only=box.unsettled)
+    assert (len(endpoint.bodies), box.unsettled) == (1, [])
+
+
 def test_killed_before_sending_it_is_sent_later(tmp_path: Path, endpoint: Endpoint) -> None:
     box = outbox(tmp_path, address(endpoint))
     box.add(ALERT)

@@ -18,6 +18,7 @@ from mlops_assets.alerts.base import Alert
 from mlops_assets.alerts.episodes import Episode, Finding, raise_alerts
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.keys import ProjectId
+from resources.local_store import LocalStore
 from sensors.alerts import build_alerts_sensor, read_findings
 
 ID = ProjectId("shop", "churn")
@@ -208,8 +209,52 @@ def test_a_dead_channel_does_not_fail_the_sensor_and_leaks_nothing(
         assert "channel chat: RequestException: no answer" in said
         kept = [path.read_bytes() for path in (root / ".mlops").rglob("*") if path.is_file()]
         assert kept
+        assert len(json.loads(cursor)["unsettled"]) == 1
         captured = capfd.readouterr()
         assert "geheim" not in f"{cursor} {said} {kept} {captured.out} {captured.err}"
+
+
+def test_what_a_killed_tick_left_unsent_is_sent_although_it_is_over(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="mlops.alerts")
+    with dg.DagsterInstance.local_temp() as instance:
+        before, _ = tick(instance, root, None)
+        report(instance, passed=False)
+        with monkeypatch.context() as dying:
+            dying.setattr("mlops_assets.alerts.delivery.Outbox.deliver", _die)
+            with pytest.raises(Exception, match="killed"):
+                tick(instance, root, before)
+        report(instance, passed=True)
+        assert tick(instance, root, before)
+        assert caplog.records == []  # the next look through everything is not due yet
+        monkeypatch.setattr("sensors.alerts.SCAN_EVERY", timedelta())
+        tick(instance, root, before)
+        tick(instance, root, before)
+        (record,) = caplog.records
+        assert "drift failed" in record.getMessage()
+
+
+def _die(*_: object, **__: object) -> None:
+    raise RuntimeError("killed")
+
+
+def test_a_tick_does_not_list_what_was_told_long_ago(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    keys = LocalStore.keys
+    monkeypatch.setattr(LocalStore, "keys", lambda s, p: listed.append(p) or keys(s, p))
+    with dg.DagsterInstance.local_temp() as instance:
+        report(instance, passed=False)
+        cursor, _ = tick(instance, root, None)
+        assert listed == ["shop/alerts.outbox"]
+        cursor, _ = tick(instance, root, cursor)
+        assert len(listed) == 1
+        report(instance, passed=True)
+        tick(instance, root, cursor)
+        assert len(listed) == 2
+        assert listed[1].startswith("shop/alerts.outbox/")
 
 
 @pytest.mark.parametrize("projects", [1, 10, 100])
@@ -294,5 +339,5 @@ def test_checks_that_are_gone_are_forgotten(root: Path) -> None:
         gone = {"event": "1", "episode": "1", "since": START.isoformat(), "severity": "warn"}
         cursor = json.dumps({"failing": {"shop/gone/monitoring:drift": gone | {"reminder": 0}}})
         cursor, said = tick(instance, root, cursor)
-        assert json.loads(cursor) == {"failing": {}}
+        assert json.loads(cursor)["failing"] == {}
         assert "told" not in said
