@@ -34,7 +34,7 @@ attributes:
   owners: ["team:shop"]
   task: binary
   sources:
-    visits: {type: files, uri: "{{ env.SHOP_DATA }}", format: parquet, pii: [email]}
+    visits: {type: files, uri: "{{ env.SHOP_DATA }}", time_column: at, pii: [email]}
   checks:
     visits:
       - {type: expect_column_values_to_not_be_null, column: spend, mostly: 0.8}
