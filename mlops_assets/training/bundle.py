@@ -11,6 +11,7 @@ from mlops_assets.errors import BundleError
 from mlops_assets.training.bundle_safety import (
     file_table_id,
     parse_json,
+    require_plain_rows,
     require_safe_onnx,
     require_safetensors,
     verified_files,
@@ -124,7 +125,7 @@ def open_bundle(directory: Path) -> Bundle:
 
     Raises:
         BundleError: A file is unknown, missing, a link, too large or changed; the weights are no
-            safetensors; the ONNX model keeps data elsewhere.
+            safetensors; the ONNX model keeps data elsewhere; the reference rows are no such rows.
     """
     if not directory.is_dir():
         raise BundleError("there is no such bundle", where=directory)
@@ -152,6 +153,9 @@ def open_bundle(directory: Path) -> Bundle:
     }
     bundle = Bundle(directory, BundleInfo(identity, dict(info["files"])), documents)
     _require_readable(bundle)
+    if ROWS_FILE in bodies:
+        names = [column.name for column in bundle.schema.inputs]
+        require_plain_rows(bodies[ROWS_FILE], directory / ROWS_FILE, names)
     return bundle
 
 

@@ -6,16 +6,23 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import BundleError
-from mlops_assets.training.bundle_schema import BUNDLE_FILE, REQUIRED_FILES, SIZE_LIMITS
+from mlops_assets.training.bundle_schema import (
+    BUNDLE_FILE,
+    REQUIRED_FILES,
+    ROWS_FILE,
+    SIZE_LIMITS,
+)
 
 if TYPE_CHECKING:
     import onnx
 
+REFERENCE_ROWS = 2000
+"""Training rows that a bundle holds at most."""
 _ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 
 
@@ -163,6 +170,41 @@ def require_safe_onnx(body: bytes, where: Path) -> None:
             where=where,
             found=sorted(domains),
             expected=sorted(_ALLOWED_DOMAINS),
+        )
+
+
+def require_plain_rows(body: bytes, where: Path, names: Collection[str]) -> None:
+    """Refuse reference rows that are no Parquet, are too many or have other columns.
+
+    It is judged by its footer; no values are unpacked.
+
+    Raises:
+        BundleError: They are.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        found = pyarrow.parquet.read_metadata(pa.BufferReader(body))
+        columns = found.schema.to_arrow_schema().names
+    except (pa.ArrowException, OSError) as error:
+        raise BundleError("the reference rows are no Parquet", where=where, found=error) from error
+    groups = [found.row_group(place) for place in range(found.num_row_groups)]
+    size = sum(group.total_byte_size for group in groups)
+    if found.num_rows > REFERENCE_ROWS or size > SIZE_LIMITS[ROWS_FILE]:
+        raise BundleError(
+            "there are too many reference rows",
+            where=where,
+            found=f"{found.num_rows} rows, {size} bytes",
+            expected=f"at most {REFERENCE_ROWS} rows, {SIZE_LIMITS[ROWS_FILE]} bytes",
+        )
+    strange = sorted(set(columns) - set(names))
+    if strange:
+        raise BundleError(
+            "the reference rows have columns that are no inputs",
+            where=where,
+            found=strange,
+            expected=sorted(names),
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlops_assets import __version__
 from mlops_assets.config.project import Project
-from mlops_assets.training.bundle_safety import file_table_id
+from mlops_assets.training.bundle_safety import REFERENCE_ROWS, file_table_id
 from mlops_assets.training.bundle_schema import (
     BUNDLE_FILE,
     CUSTOM_FILE,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PARITY_ROWS = 8192
-REFERENCE_ROWS = 2000
 _TIMINGS = ("seconds", "rows_per_second")
 
 

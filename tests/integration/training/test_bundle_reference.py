@@ -166,8 +166,10 @@ def test_rows_are_training_rows_as_they_are(shared: Bundle) -> None:
     assert rows is not None
     assert rows.column_names == ["x", "y", "kind"]
     assert rows.num_rows == REFERENCE_ROWS < len(training)
-    known = set(zip(*(table.take(pa.array(training))[name].to_pylist() for name in ("x", "y"))))
-    found = set(zip(*(rows[name].to_pylist() for name in ("x", "y"))))
+    known = {
+        (row["x"], row["y"], row["kind"]) for row in table.take(pa.array(training)).to_pylist()
+    }
+    found = {(row["x"], row["y"], row["kind"]) for row in rows.to_pylist()}
     assert len(found) == REFERENCE_ROWS
     assert found <= known
 
@@ -240,9 +242,9 @@ def test_a_link_instead_of_rows_is_refused(bundle: Bundle, tmp_path: Path) -> No
         (b"PAR1" + b"\x00" * 64 + b"PAR1", "no Parquet"),
         (parquet(pa.table({"x": np.zeros(REFERENCE_ROWS + 1)})), "too many"),
         (parquet(pa.table({"x": [0.0], "passport": ["P1"]})), "no inputs"),
-        (parquet(pa.table({"kind": ["x" * 2**20] * 70})), "too many"),
+        (parquet(pa.table({"kind": [f"{n}" + "x" * 2**20 for n in range(70)]})), "too many"),
     ],
-    ids=["empty", "pickle", "no-footer", "too-many", "other-column", "bomb"],
+    ids=["empty", "pickle", "no-footer", "too-many", "other-column", "too-large"],
 )
 def test_forged_rows_are_refused_even_with_the_right_checksum(
     bundle: Bundle, body: bytes, said: str
