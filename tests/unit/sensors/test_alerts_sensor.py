@@ -105,21 +105,28 @@ def test_other_teams_checks_are_not_ours(root: Path) -> None:
         assert "0 of 0 verdicts" in said
 
 
-def test_stale_data_are_told(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("now", "severity"), [(FreshnessState.FAIL, "error"), (FreshnessState.WARN, "warn")]
+)
+def test_stale_data_are_told(
+    now: FreshnessState, severity: str, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with dg.DagsterInstance.local_temp() as instance:
         instance.report_runless_asset_event(
             FreshnessStateChange(
                 key=KEY,
                 previous_state=FreshnessState.PASS,
-                new_state=FreshnessState.FAIL,
+                new_state=now,
                 state_change_timestamp=START.timestamp(),
             )
         )
-        instance.report_runless_asset_event(
-            FreshnessStateEvaluation(key=KEY, freshness_state=FreshnessState.FAIL)
-        )
+        instance.report_runless_asset_event(FreshnessStateEvaluation(key=KEY, freshness_state=now))
         _, said = tick(instance, root, None)
         assert "freshness failed on monitoring" in said
+    (record,) = [record for record in caplog.records if record.name == "mlops.alerts"]
+    alert = record.__dict__["alert"]
+    assert (alert["kind"], alert["severity"]) == ("stale", severity)
+    assert alert["since"] == START.isoformat()
 
 
 def test_a_broken_team_file_still_alerts(root: Path) -> None:
@@ -257,10 +264,15 @@ def test_a_tick_does_not_list_what_was_told_long_ago(
         assert listed[1].startswith("shop/alerts.outbox/")
 
 
-@pytest.mark.parametrize("projects", [1, 10, 100])
+@pytest.mark.parametrize(
+    ("projects", "checks_per_query", "queries"),
+    [(1, 5000, 2), (10, 5000, 2), (100, 5000, 2), (10, 3, 5)],
+)
 def test_a_tick_costs_two_queries_however_many_projects(
-    projects: int, monkeypatch: pytest.MonkeyPatch
+    projects: int, checks_per_query: int, queries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sensors.alerts.CHECKS_PER_QUERY", checks_per_query)
+
     def asset_of(number: int) -> dg.AssetsDefinition:
         key = dg.AssetKey(ProjectId("shop", f"p{number}").monitoring_key)
         policy = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1))
@@ -281,7 +293,7 @@ def test_a_tick_costs_two_queries_however_many_projects(
         connect, opened = storage.index_connection, []
         monkeypatch.setattr(storage, "index_connection", lambda: opened.append(1) or connect())
         assert len(read_findings(instance, graph, START)) == projects
-        assert len(opened) == 2
+        assert len(opened) == queries
 
 
 def finding(
