@@ -137,8 +137,8 @@ def _where_to_look(console: Console, project: Project, settings: Settings, url: 
     console.print("\nAsk the model about a real flight:\n")
     console.print(curl, highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"\nWhy is it live? {url}/asset-groups   Triton: {settings.triton_http_url}   "
-        "Ctrl-C stops everything.",
+        f"\nWhy is it live? {url}/assets/{project.id}/deployment   "
+        f"Triton: {settings.triton_http_url}   Ctrl-C stops everything.",
         highlight=False,
         soft_wrap=True,
     )
