@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from typing import Any
 
@@ -20,6 +21,8 @@ ROUNDS = 3
 
 def run() -> Report:
     """Both on the same data in one process, in turns; PSI with the same threshold."""
+    if importlib.util.find_spec("evidently") is None:
+        raise SystemExit("drift_cost needs Evidently: install the extra `compare`")
     reference, window = frame(0, shifted=False), frame(1, shifted=True)
     ours, theirs, ratios = [], [], []
     for _ in range(ROUNDS):
@@ -31,7 +34,7 @@ def run() -> Report:
     same = "the same verdicts" if drifted == other else f"other verdicts ({sorted(other)})"
     text = (
         f"{ROWS:,} rows, {len(NUMERIC)} numeric and {len(TEXT)} text columns, {len(SHIFTED)} of "
-        f"them shifted; PSI ≥ {THRESHOLD}; medians of {ROUNDS} rounds in turns. The engine compares "
+        f"them shifted; PSI ≥ {THRESHOLD}; medians of {ROUNDS} rounds. The engine compares "
         "with the profile that is in the model bundle and needs no reference rows; Evidently gets "
         f"as many reference rows. Drifted: {', '.join(sorted(drifted))}; Evidently gives {same}. "
         f"Ratio: {np.median(ratios):.0f} x."

@@ -34,7 +34,7 @@ def run() -> Report:
                     }
                 )
     text = (
-        f"Medians of {ROUNDS} ticks in a warm process, with a new source and a new log file in each "
+        f"Medians of {ROUNDS} ticks in a warm process with a new source and a new log file in each "
         "project, against an instance on SQLite. Dagster ends "
         "a tick after 60 s. Sensors of stores look at each project's folder; the alerts sensor "
         "makes two queries whatever the number of projects."
