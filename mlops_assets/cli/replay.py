@@ -119,6 +119,10 @@ def run_replay(plan: Plan, settings: Settings, console: Console) -> Story:
     world = make_world(
         plan.project, open_store(settings.store_uri), folder / "root", plan.injections
     )
+    for name, source in plan.project.spec.sources.items():
+        if source.time_column is None:
+            note = f"  source {name} has no time_column: all of it is known from the start"
+            console.print(note, highlight=False)
     # Triton's ONNX Runtime backend is part of a project root.
     backends = Path("triton_repo", "backends")
     shutil.copytree(settings.root / backends, world.root / backends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ class Records:
         Returns:
             Whether it was written; otherwise another run was faster and its record stays.
         """
-        body = json.dumps(record, sort_keys=True, allow_nan=False).encode()
+        body = json.dumps(_finite(record), sort_keys=True, allow_nan=False).encode()
         try:
             self._store.create(self._key(name), body)
         except AlreadyExistsError:
@@ -80,3 +81,12 @@ class Records:
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}.json"
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for what is no finite number: clients may log anything."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

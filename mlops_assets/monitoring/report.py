@@ -116,6 +116,7 @@ def latency(table: pa.Table, column: str) -> dict[str, float] | None:
     import pyarrow.compute as pc
 
     known = table[column].drop_null()
+    known = known.filter(pc.is_finite(known))
     if not len(known):
         return None
     p50, p95, p99 = pc.quantile(known, q=[0.5, 0.95, 0.99]).to_pylist()

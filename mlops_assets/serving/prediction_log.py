@@ -29,7 +29,7 @@ class PredictionLogger:
     """Collects predictions and writes them as Parquet files, each complete or not there at all.
 
     It can be used by many threads. What was added since the last file is lost if the process is
-    killed, never more; a request is never waiting for the disk longer than one file takes.
+    killed, never more. A file that cannot be written raises, and its rows wait for the next one.
 
     Args:
         folder: Where the files go; the ``uri`` of ``monitoring.inference_log``.
@@ -80,6 +80,7 @@ class PredictionLogger:
 
         Raises:
             ValueError: An input has the name of one of the log's own columns.
+            OSError: A file was due and could not be written; the rows are kept.
         """
         taken = RESERVED & set(inputs)
         if taken:
@@ -105,7 +106,11 @@ class PredictionLogger:
         return identity
 
     def flush(self) -> None:
-        """Write what was added since the last file."""
+        """Write what was added since the last file.
+
+        Raises:
+            OSError: It could not be written; the rows are kept.
+        """
         with self._lock:
             ready = self._take()
         self._write(ready)
@@ -132,7 +137,12 @@ class PredictionLogger:
         if rows:
             import pyarrow as pa
 
-            write_log_file(self.folder, pa.Table.from_pylist(rows))
+            try:
+                write_log_file(self.folder, pa.Table.from_pylist(rows))
+            except OSError:
+                with self._lock:
+                    self._rows = rows + self._rows
+                raise
 
 
 def write_log_file(folder: Path, table: pa.Table, name: str | None = None) -> Path:
@@ -148,13 +158,14 @@ def write_log_file(folder: Path, table: pa.Table, name: str | None = None) -> Pa
     folder.mkdir(parents=True, exist_ok=True)
     stem = name or f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     draft = folder / f".{stem}.parquet"
-    with draft.open("wb") as file:
-        pyarrow.parquet.write_table(table, file)
-        file.flush()
-        os.fsync(file.fileno())
-    target = folder / f"{stem}.parquet"
-    draft.rename(target)
-    return target
+    try:
+        with draft.open("wb") as file:
+            pyarrow.parquet.write_table(table, file)
+            file.flush()
+            os.fsync(file.fileno())
+        return draft.rename(folder / f"{stem}.parquet")
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _now() -> float:

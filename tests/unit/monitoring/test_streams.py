@@ -247,6 +247,24 @@ def test_the_logger_refuses_inputs_named_like_its_own_columns(tmp_path: Path) ->
         PredictionLogger(tmp_path).add(inputs={"time": 1}, prediction=1, model_version=1)
 
 
+def test_rows_that_cannot_be_written_wait_for_the_next_file(tmp_path: Path) -> None:
+    log = PredictionLogger(tmp_path / "live", rows_per_file=2)
+    (tmp_path / "live").write_text("in the way")
+    log.add(inputs={"temp": 1.0}, prediction=0.1, model_version=1)
+    with pytest.raises(OSError, match="live"):
+        log.add(inputs={"temp": 2.0}, prediction=0.2, model_version=1)
+    (tmp_path / "live").unlink()
+    log.flush()
+    (file,) = (tmp_path / "live").iterdir()
+    assert pq.read_table(file)["temp"].to_pylist() == [1.0, 2.0]
+
+
+def test_what_is_no_number_is_kept_as_nothing(tmp_path: Path, store: LocalStore) -> None:
+    records = Records(store, make_project(tmp_path).id, "windows")
+    records.create("x", {"a": [float("nan"), 1.0], "b": {"c": float("inf")}})
+    assert records.read("x") == {"a": [None, 1.0], "b": {"c": None}}
+
+
 def test_a_record_is_written_once(tmp_path: Path, store: LocalStore) -> None:
     records = Records(store, make_project(tmp_path).id, "windows")
     name = record_name(START)
