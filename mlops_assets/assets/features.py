@@ -28,7 +28,7 @@ def build_features_asset(project: Project) -> dg.AssetsDefinition:
         description=f"{project.spec.description}\n\nOne row for each "
         f"`{project.spec.features.entity}` and `{project.spec.features.time}`.",
         code_version=version,
-        condition=downstream_condition(),
+        condition=downstream_condition(refresh=not project.spec.retrains_on_decision),
         checks=build_check_specs(project, FEATURES, key),
         fresh_for=project.spec.monitoring.freshness.features,
     )

@@ -30,7 +30,7 @@ def build_raw_asset(project: Project, source: str) -> dg.AssetsDefinition:
         description=spec.description or f"Raw data of source `{source}` ({spec.type}).",
         kinds={"spark", "parquet", spec.type},
         code_version=code_version(project, "raw", source),
-        condition=raw_condition(),
+        condition=raw_condition(refresh=not project.spec.retrains_on_decision),
         checks=build_check_specs(project, source, key),
         fresh_for=project.spec.monitoring.freshness.raw,
     )

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.freshness import (
+    FreshnessState,
+    FreshnessStateChange,
+    FreshnessStateEvaluation,
+)
 
-from mlops_assets.assets.conditions import downstream_condition
+from mlops_assets.assets.conditions import downstream_condition, raw_condition
 
 RAW = dg.AssetKey("raw")
 FEATURES = dg.AssetKey("features")
@@ -40,8 +46,13 @@ def graph(
 class Ticks:
     """A daemon in small: evaluates, materializes what was requested, remembers its cursor."""
 
-    def __init__(self) -> None:
-        self.instance = dg.DagsterInstance.ephemeral()
+    def __init__(
+        self,
+        instance: dg.DagsterInstance | None = None,
+        keys: tuple[dg.AssetKey, ...] = (RAW, FEATURES, MODEL),
+    ) -> None:
+        self.instance = instance or dg.DagsterInstance.ephemeral()
+        self.keys = keys
         self.cursor = None
 
     def tick(self, definitions: dg.Definitions) -> set[dg.AssetKey]:
@@ -49,7 +60,7 @@ class Ticks:
             defs=definitions, instance=self.instance, cursor=self.cursor
         )
         self.cursor = result.cursor
-        requested = {key for key in (RAW, FEATURES, MODEL) if result.get_num_requested(key)}
+        requested = {key for key in self.keys if result.get_num_requested(key)}
         if requested:
             self.materialize(definitions, *requested)
         return requested
@@ -97,3 +108,36 @@ def test_changed_configuration_retrains(live: Ticks) -> None:
 def test_automation_that_is_off_requests_nothing(live: Ticks) -> None:
     live.materialize(graph("2", automatic=False), RAW)
     assert live.tick(graph("2", automatic=False)) == set()
+
+
+def aged(instance: dg.DagsterInstance, state: FreshnessState) -> None:
+    """What Dagster's freshness daemon notes about the raw data."""
+    before = FreshnessState.PASS if state is FreshnessState.FAIL else FreshnessState.FAIL
+    change = FreshnessStateChange(
+        key=RAW, previous_state=before, new_state=state, state_change_timestamp=1.0
+    )
+    instance.report_runless_asset_event(change)
+    instance.report_runless_asset_event(FreshnessStateEvaluation(key=RAW, freshness_state=state))
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+def test_stale_data_are_read_again_once_each_time(refresh: bool) -> None:
+    @dg.asset(
+        key=RAW,
+        code_version="1",
+        automation_condition=raw_condition(refresh=refresh),
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1)),
+    )
+    def raw() -> dg.MaterializeResult[object]:
+        return dg.MaterializeResult(data_version=dg.DataVersion("1"))
+
+    definitions = dg.Definitions([raw])
+    with dg.DagsterInstance.local_temp() as instance:
+        ticks = Ticks(instance, (RAW,))
+        ticks.materialize(definitions, RAW)
+        ticks.tick(definitions)
+        asked = []
+        for state in (FreshnessState.FAIL, FreshnessState.PASS, FreshnessState.FAIL):
+            aged(instance, state)
+            asked += [len(ticks.tick(definitions)), len(ticks.tick(definitions))]
+        assert asked == ([1, 0, 0, 0, 1, 0] if refresh else [0] * 6)

@@ -215,12 +215,12 @@ def test_rows_without_a_label_are_no_rows() -> None:
 
 def test_groups_stay_with_their_rows_when_others_are_left_out() -> None:
     p, y = simulated(0, 300)
-    holes = p.copy()
-    holes[:100] = np.nan
-    found = realised_performance("binary", "brier", y, holes, groups=np.arange(300) // 2)
-    rest = realised_performance("binary", "brier", y[100:], p[100:], groups=np.arange(200) // 2)
+    groups = np.random.default_rng(0).integers(0, 60, 300)
+    lost = np.random.default_rng(1).random(300) < 0.4
+    found = realised_performance("binary", "brier", y, np.where(lost, np.nan, p), groups=groups)
+    rest = realised_performance("binary", "brier", y[~lost], p[~lost], groups=groups[~lost])
     assert (found.value, found.lower, found.upper) == (rest.value, rest.lower, rest.upper)
-    assert (found.rows, found.unusable) == (200, 100)
+    assert (found.rows, found.unusable) == (int((~lost).sum()), int(lost.sum()))
 
 
 def test_ties_count_one_half() -> None:
