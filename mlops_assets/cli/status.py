@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mlops_assets.config.project import Project
-from mlops_assets.keys import PROMOTION_CHECK
+from mlops_assets.keys import (
+    DATA_QUALITY_CHECK,
+    DEPLOYMENT_CHECK,
+    DRIFT_CHECK,
+    LABELS_CHECK,
+    NEEDS_PEOPLE_CHECK,
+    PERFORMANCE_CHECK,
+    PROMOTION_CHECK,
+)
 
 if TYPE_CHECKING:
     from dagster import AssetCheckKey, DagsterInstance
@@ -32,6 +40,7 @@ class ProjectStatus:
         features: Age in seconds of the newest features.
         model: Age in seconds of the newest bundle.
         verdict: Verdict of the newest evaluation.
+        decision: Newest retrain decision and why, where traffic is logged.
         failed_checks: ``asset: check`` of every check whose newest result is a failure.
         serving: ``ready``, ``not ready`` or ``unreachable``; None when nothing is live.
     """
@@ -44,6 +53,7 @@ class ProjectStatus:
     features: float | None
     model: float | None
     verdict: str | None
+    decision: str | None
     failed_checks: tuple[str, ...]
     serving: str | None
 
@@ -89,6 +99,7 @@ def read_status(
         features=_age(store, project.id.features_collection),
         model=_age(store, project.id.bundles_collection),
         verdict=evaluation.metadata["verdict"] if evaluation else None,
+        decision=newest_decision(project, store),
         failed_checks=tuple(failed_checks(project, instance)),
         serving=serving_state(project, settings, state) if state.champion else None,
     )
@@ -99,8 +110,10 @@ def failed_checks(project: Project, instance: DagsterInstance) -> list[str]:
     import dagster as dg
 
     failed = []
-    for key in check_keys(project):
-        record = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
+    keys = check_keys(project)
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    for key in keys:
+        record = latest.get(key)
         if record is None or record.event is None:
             continue
         event = record.event.dagster_event
@@ -113,7 +126,7 @@ def failed_checks(project: Project, instance: DagsterInstance) -> list[str]:
 
 
 def check_keys(project: Project) -> list[AssetCheckKey]:
-    """Every check of a project: one for each expectation, and the promotion."""
+    """Every check of a project: those of its data, its model and its live traffic."""
     import dagster as dg
 
     from mlops_assets.checks import build_check_specs
@@ -126,7 +139,24 @@ def check_keys(project: Project) -> list[AssetCheckKey]:
         for target, path in targets.items()
         for spec in build_check_specs(project, target, dg.AssetKey(path))
     ]
-    return [*keys, dg.AssetCheckKey(dg.AssetKey(project.id.evaluation_key), PROMOTION_CHECK)]
+    others = [
+        (project.id.evaluation_key, PROMOTION_CHECK),
+        (project.id.deployment_key, DEPLOYMENT_CHECK),
+    ]
+    if project.spec.is_monitored:
+        watched = (DATA_QUALITY_CHECK, DRIFT_CHECK, PERFORMANCE_CHECK, LABELS_CHECK)
+        others += [(project.id.monitoring_key, name) for name in watched]
+        others.append((project.id.retrain_decision_key, NEEDS_PEOPLE_CHECK))
+    return [*keys, *(dg.AssetCheckKey(dg.AssetKey(path), name) for path, name in others)]
+
+
+def newest_decision(project: Project, store: Store) -> str | None:
+    """``verdict: reason`` of the newest window."""
+    from mlops_assets.monitoring.records import Records
+    from mlops_assets.policy.run import DECISIONS
+
+    found = Records(store, project.id, DECISIONS).last(1)
+    return f"{found[0]['verdict']}: {found[0]['reason']}" if found else None
 
 
 def _age(store: Store, collection: str) -> float | None:
@@ -156,6 +186,8 @@ def _show(found: list[ProjectStatus]) -> None:
     console = Console()
     console.print(table)
     for item in found:
+        if item.decision:
+            console.print(f"retrain? {item.project}  {item.decision}", highlight=False)
         for check in item.failed_checks:
             console.print(f"[red]failed check[/] {item.project}  {check}", highlight=False)
 

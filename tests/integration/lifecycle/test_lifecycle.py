@@ -54,7 +54,7 @@ def test_every_expectation_is_a_check_and_a_warning_does_not_block(live: Live) -
     checks = world.check_events(outcome.run_id)
     assert checks["promotion"]
     failed = {name for name, passed in checks.items() if not passed}
-    assert len(checks) == 4
+    assert len(checks) == 5
     assert len(failed) == 1
     assert "between" in failed.pop()
 
@@ -78,7 +78,7 @@ def test_unchanged_data_retrain_nothing(live: Live) -> None:
     assert again.metadata["model"]["unchanged"]
     assert again.metadata["deployment"]["unchanged"]
     assert again.metadata["evaluation"]["verdict"] == "unchanged"
-    assert len(world.check_events(again.run_id)) == 4
+    assert len(world.check_events(again.run_id)) == 5
 
 
 def test_bad_data_are_refused_and_the_champion_stays(live: Live) -> None:
