@@ -75,6 +75,7 @@ def judge_performance(
         prediction_array(joined, spec.prediction, traffic.bundle),
         classes=classes_of(traffic.bundle) or None,
         confidence=performance.confidence,
+        threshold=project.spec.evaluation.decision_threshold,
     )
     baseline = models.baseline(traffic.bundle.id, metric)
     decayed = None

@@ -181,6 +181,11 @@ def _estimate(judged: Judged) -> dict[str, Any] | None:
     own = judged.traffic.own_rows(judged.table, judged.log.model_version)
     values = prediction_array(own, judged.log.prediction, judged.bundle)
     classes = classes_of(judged.bundle)
-    return asdict(
-        estimated_performance(spec.task, spec.watched_metric, values, classes=classes or None)
+    estimate = estimated_performance(
+        spec.task,
+        spec.watched_metric,
+        values,
+        classes=classes or None,
+        threshold=spec.evaluation.decision_threshold,
     )
+    return asdict(estimate)
