@@ -6,6 +6,7 @@ created only if absent. Whatever is killed, a reader sees the old or the new com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,13 +28,21 @@ class Column(BaseModel):
 
 
 class FileEntry(BaseModel):
-    """A file of a version, relative to the version's folder."""
+    """A file of a version.
+
+    Attributes:
+        path: Its path in its folder.
+        bytes: Its size.
+        sha256: Its content.
+        location: Its folder, relative to the store's root, when that is another version's.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     path: str
     bytes: int
     sha256: str
+    location: str | None = None
 
 
 class Draft(BaseModel):
@@ -61,10 +70,12 @@ class Manifest(Draft):
 
     Attributes:
         collection: What it is a version of.
-        sequence: Its number in the collection, from 1.
-        location: Its folder, relative to the store's root.
+        sequence: Its number in the collection, from 1; 0 for one that has a name instead.
+        name: Its name in the collection, for one that has no number.
+        location: Its folder, relative to the store's root; empty when all its files lie in other
+            versions' folders.
         created_at: When it was published (UTC).
-        files: Every file in its folder.
+        files: Every file.
     """
 
     collection: str
@@ -72,6 +83,15 @@ class Manifest(Draft):
     location: str
     created_at: datetime
     files: tuple[FileEntry, ...]
+    name: str | None = None
+
+    @property
+    def entries(self) -> tuple[FileEntry, ...]:
+        """Every file, with its folder."""
+        return tuple(
+            entry.model_copy(update={"location": entry.location or self.location})
+            for entry in self.files
+        )
 
 
 class Store(Protocol):
@@ -95,6 +115,23 @@ class Store(Protocol):
         """
         ...
 
+    def publish_as(self, collection: str, name: str, staged: Path, draft: Draft) -> Manifest:
+        """Publish a staged folder under a name, unless the name is taken.
+
+        Raises:
+            AlreadyExistsError: The name is taken; what was staged is gone.
+            StoreError: It could not be written; nothing is visible.
+        """
+        ...
+
+    def combine(self, collection: str, files: Sequence[FileEntry], draft: Draft) -> Manifest:
+        """Make files of published versions, given with their folders, the newest version."""
+        ...
+
+    def named(self, collection: str) -> list[Manifest]:
+        """All versions that have a name, in the order of their names."""
+        ...
+
     def republish(
         self, manifest: Manifest, *, inputs_digest: str | None, metadata: dict[str, Any]
     ) -> Manifest:
@@ -114,11 +151,23 @@ class Store(Protocol):
         ...
 
     def path(self, manifest: Manifest) -> Path:
-        """The version's folder.
+        """The version's folder, for one that has all its files there.
 
         Raises:
             StoreError: Files are missing, were added, or have another size.
         """
+        ...
+
+    def files(self, manifest: Manifest) -> list[Path]:
+        """The version's files, wherever they lie.
+
+        Raises:
+            StoreError: Files are missing, or have another size.
+        """
+        ...
+
+    def addresses(self, manifest: Manifest) -> list[str]:
+        """The version's files as paths or ``s3://`` addresses that other machines can read."""
         ...
 
     def verify(self, manifest: Manifest) -> None:
@@ -158,13 +207,24 @@ class Store(Protocol):
         ...
 
 
-def open_store(uri: str | Path) -> Store:
-    """The store at a path or ``file://`` address; a folder is created when it is first written.
+def open_store(uri: str | Path, *, cache: Path | None = None) -> Store:
+    """The store at a path, or at a ``file://`` or ``s3://`` address.
+
+    A folder is created when it is first written; a bucket has to be there.
+
+    Args:
+        uri: The address.
+        cache: Folder for local copies of what lies in S3; by default in the settings' ``home``.
 
     Raises:
         EnvironmentProblemError: This version knows no store of that kind.
     """
     text = str(uri)
+    if text.startswith("s3://"):
+        from resources.s3_store import S3Store
+        from resources.settings import Settings
+
+        return S3Store(text, cache=cache or Settings.from_environment().home / "cache")
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     elif "://" in text:
@@ -172,8 +232,8 @@ def open_store(uri: str | Path) -> Store:
             "this version knows no store of that kind",
             where="MLOPS_STORE_URI",
             found=f"{text.partition('://')[0]}://…",
-            expected="a path or a file:// address",
-            fix="set MLOPS_STORE_URI to a folder",
+            expected="a path, or a file:// or s3:// address",
+            fix="set MLOPS_STORE_URI to a folder or to s3://<bucket>/<prefix>",
         )
     from resources.local_store import LocalStore
 

@@ -1,0 +1,295 @@
+"""What stores of all kinds have in common: versions by manifests, over keys that are created once.
+
+<collection>/_manifests/000001.json    numbered or named, created once, never changed
+<collection>/_data/<folder>/…          the files of a version
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mlops_assets.errors import AlreadyExistsError, StoreError
+from resources.store import Draft, FileEntry, Manifest
+
+MANIFESTS = "_manifests"
+DATA = "_data"
+_WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+_KEY = re.compile(rf"{_WORD}(/{_WORD})*")
+_LOCATION = re.compile(rf"{_KEY.pattern}/{DATA}/[A-Za-z0-9-]+")
+_MANIFEST = re.compile(rf".*/{MANIFESTS}/({_WORD})\.json")
+_NUMBER = re.compile(r"\d{6,}")
+
+
+class ManifestStore(ABC):
+    """A :class:`~resources.store.Store` without its place."""
+
+    uri: str
+
+    @abstractmethod
+    def stage(self, collection: str) -> Path:
+        """A new private local folder."""
+
+    @abstractmethod
+    def path(self, manifest: Manifest) -> Path:
+        """The version's folder, with exactly the files of the manifest in their sizes."""
+
+    @abstractmethod
+    def files(self, manifest: Manifest) -> list[Path]:
+        """The version's files, wherever they lie."""
+
+    @abstractmethod
+    def create(self, key: str, body: bytes) -> None:
+        """Create a key with its whole content, unless it is taken."""
+
+    @abstractmethod
+    def read(self, key: str) -> bytes:
+        """Content of a key."""
+
+    @abstractmethod
+    def _discard(self, staged: Path) -> None:
+        """Remove a staged folder that was not published."""
+
+    @abstractmethod
+    def _place(self, staged: Path, location: str) -> tuple[FileEntry, ...]:
+        """Move a staged folder to its place, durably, where no manifest names it yet."""
+
+    @abstractmethod
+    def _withdraw(self, location: str) -> None:
+        """Remove a placed folder that no manifest names."""
+
+    @abstractmethod
+    def _create(self, key: str, body: bytes) -> None:
+        """:meth:`create` for keys of the engine's own form."""
+
+    @abstractmethod
+    def _read(self, key: str) -> bytes:
+        """:meth:`read` for keys of the engine's own form."""
+
+    @abstractmethod
+    def _manifest_names(self, collection: str) -> list[str]:
+        """Names of a collection's manifests, without ``.json``, in order."""
+
+    @abstractmethod
+    def _writing(self, where: Path) -> Any:
+        """A context that turns the place's own errors into a StoreError."""
+
+    @contextmanager
+    def staging(self, collection: str) -> Iterator[Path]:
+        """:meth:`stage` for a block; what was not published is gone after it."""
+        path = self.stage(collection)
+        try:
+            with self._writing(path):
+                yield path
+        finally:
+            self._discard(path)
+
+    def publish(self, collection: str, staged: Path, draft: Draft) -> Manifest:
+        """Sync the staged files, put them in their place, then let a manifest appear."""
+        return self._publish(collection, staged, draft, None)
+
+    def publish_as(self, collection: str, name: str, staged: Path, draft: Draft) -> Manifest:
+        """The same, under a name that nobody has yet."""
+        if _NUMBER.fullmatch(checked(name)) or "/" in name:
+            raise StoreError(
+                "not a name for a version",
+                where=collection,
+                found=repr(name),
+                expected="a word that is no number",
+            )
+        return self._publish(collection, staged, draft, name)
+
+    def combine(self, collection: str, files: Sequence[FileEntry], draft: Draft) -> Manifest:
+        """A new manifest for files that are there."""
+        return self._append(collection, "", tuple(files), draft)
+
+    def republish(
+        self, manifest: Manifest, *, inputs_digest: str | None, metadata: dict[str, Any]
+    ) -> Manifest:
+        """A new manifest for data that are there."""
+        draft = Draft(
+            data_version=manifest.data_version,
+            inputs_digest=inputs_digest,
+            rows=manifest.rows,
+            columns=manifest.columns,
+            metadata=metadata,
+        )
+        return self._append(manifest.collection, manifest.location, manifest.files, draft)
+
+    def latest(self, collection: str) -> Manifest | None:
+        """The newest version."""
+        numbers = self._numbers(collection)
+        return self._load(collection, _number_name(numbers[-1])) if numbers else None
+
+    def manifests(self, collection: str) -> list[Manifest]:
+        """All versions, oldest first."""
+        numbers = self._numbers(collection)
+        return [self._load(collection, _number_name(number)) for number in numbers]
+
+    def named(self, collection: str) -> list[Manifest]:
+        """All versions that have a name, in the order of their names."""
+        names = self._manifest_names(checked(collection))
+        return [self._load(collection, n) for n in names if not _NUMBER.fullmatch(n)]
+
+    def find(self, collection: str, data_version: str) -> Manifest | None:
+        """The newest version with this content."""
+        for number in reversed(self._numbers(collection)):
+            manifest = self._load(collection, _number_name(number))
+            if manifest.data_version == data_version:
+                return manifest
+        return None
+
+    def _publish(self, collection: str, staged: Path, draft: Draft, name: str | None) -> Manifest:
+        folder = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
+        location = f"{checked(collection)}/{DATA}/{folder}"
+        try:
+            files = self._place(staged, location)
+            if name is None:
+                return self._append(collection, location, files, draft)
+            return self._create_manifest(collection, name, location, files, draft)
+        except BaseException:
+            with suppress(StoreError):
+                if not self._is_referenced(collection, location):
+                    self._withdraw(location)
+            raise
+
+    def _append(
+        self, collection: str, location: str, files: tuple[FileEntry, ...], draft: Draft
+    ) -> Manifest:
+        while True:
+            name = _number_name((self._numbers(collection) or [0])[-1] + 1)
+            try:
+                return self._create_manifest(collection, name, location, files, draft)
+            except AlreadyExistsError:
+                continue  # another publisher took the number
+
+    def _create_manifest(
+        self,
+        collection: str,
+        name: str,
+        location: str,
+        files: tuple[FileEntry, ...],
+        draft: Draft,
+    ) -> Manifest:
+        is_number = _NUMBER.fullmatch(name) is not None
+        manifest = Manifest(
+            **draft.model_dump(),
+            collection=collection,
+            sequence=int(name) if is_number else 0,
+            name=None if is_number else name,
+            location=location,
+            created_at=datetime.now(UTC),
+            files=files,
+        )
+        body = manifest.model_dump_json(indent=1, exclude_none=True).encode()
+        self._create(manifest_key(collection, name), body)
+        return manifest
+
+    def _numbers(self, collection: str) -> list[int]:
+        names = self._manifest_names(checked(collection))
+        return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
+
+    def _load(self, collection: str, name: str) -> Manifest:
+        key = manifest_key(collection, name)
+        return parse_manifest(self._read(key), f"{self.uri}/{key}")
+
+    def _is_referenced(self, collection: str, location: str) -> bool:
+        """Whether a manifest names a folder; the newest are the likely ones."""
+        found = [*self.manifests(collection), *self.named(collection)]
+        return any(location in locations_of(manifest) for manifest in found)
+
+
+def checked(name: str, form: re.Pattern[str] = _KEY) -> str:
+    """A collection or key that stays inside the store.
+
+    Raises:
+        StoreError: It would not.
+    """
+    if not form.fullmatch(name):
+        raise StoreError(
+            "not a name that the store can hold",
+            found=repr(name),
+            expected="words of letters, digits, '_', '-' and '.', joined by '/'",
+        )
+    return name
+
+
+def checked_location(location: str | None) -> str:
+    """A version's folder that stays inside the store.
+
+    Raises:
+        StoreError: It would not.
+    """
+    return checked(location or "", _LOCATION)
+
+
+def checked_path(entry: FileEntry) -> str:
+    """A file's path that stays inside its folder.
+
+    Raises:
+        StoreError: It would not.
+    """
+    parts = Path(entry.path).parts
+    if not parts or Path(entry.path).is_absolute() or ".." in parts:
+        raise StoreError(
+            "a manifest names a file outside its folder",
+            found=repr(entry.path),
+            fix="restore the manifest from a backup; it is never changed by the engine",
+        )
+    return entry.path
+
+
+def locations_of(manifest: Manifest) -> set[str]:
+    """Every folder that a version's files lie in."""
+    return {str(entry.location) for entry in manifest.entries} | {manifest.location}
+
+
+def manifest_key(collection: str, name: str) -> str:
+    """Key of a manifest."""
+    return f"{checked(collection)}/{MANIFESTS}/{name}.json"
+
+
+def manifest_name(key: str) -> str | None:
+    """Name of the manifest that a key holds, or None when it holds something else."""
+    match = _MANIFEST.fullmatch(key)
+    return match[1] if match else None
+
+
+def parse_manifest(body: bytes, where: object) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        StoreError: It is damaged.
+    """
+    try:
+        return Manifest.model_validate_json(body)
+    except ValidationError as error:
+        raise StoreError(
+            "the manifest cannot be read",
+            where=where,
+            found=f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}",
+            fix="restore the file from a backup; manifests are never changed by the engine",
+        ) from error
+
+
+def damage(manifest: Manifest, where: object, problem: str) -> StoreError:
+    """The error about a version that is not as it was published."""
+    version = manifest.name or f"version {manifest.sequence}"
+    return StoreError(
+        problem,
+        where=where,
+        expected=f"{version} of {manifest.collection} as it was published",
+        fix="restore the file, or make the version again with `mlops run --force`",
+    )
+
+
+def _number_name(number: int) -> str:
+    return f"{number:06d}"

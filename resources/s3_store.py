@@ -1,0 +1,231 @@
+"""The store in S3; what is read or written passes through a local cache.
+
+Nothing is renamed in S3: files go straight to their folder, where nobody sees them until a
+manifest, written with a condition that its key is free, names them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import uuid
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mlops_assets.errors import StoreError
+from resources import durable
+from resources.local_store import LocalStore, seal
+from resources.manifest_store import (
+    DATA,
+    MANIFESTS,
+    ManifestStore,
+    checked,
+    checked_location,
+    checked_path,
+    damage,
+    locations_of,
+    manifest_name,
+    parse_manifest,
+)
+from resources.s3 import S3Place
+from resources.store import FileEntry, Manifest
+
+_PARALLEL = 8
+_REMEMBERED = 4096
+_MAX_REMEMBERED_BYTES = 256 * 1024
+
+
+class S3Store(ManifestStore):
+    """A :class:`~resources.store.Store` below a prefix of a bucket.
+
+    Args:
+        uri: ``s3://<bucket>/<prefix>``.
+        cache: Folder for what is being written, and for copies of what was read. It may be
+            removed whenever nothing runs.
+    """
+
+    def __init__(self, uri: str, *, cache: Path) -> None:
+        self.place = S3Place.parse(uri)
+        self.uri = self.place.uri
+        name = hashlib.sha256(f"{self.uri} {_endpoint()}".encode()).hexdigest()[:16]
+        self._local = LocalStore(cache / f"s3-{name}")
+
+    def stage(self, collection: str) -> Path:
+        """A new private folder on this machine."""
+        return self._local.stage(collection)
+
+    def path(self, manifest: Manifest) -> Path:
+        """A local folder with the version's files, fetched where they are not here yet."""
+        self._fetch(manifest)
+        return self._local.path(manifest)
+
+    def files(self, manifest: Manifest) -> list[Path]:
+        """Local copies of the version's files."""
+        self._fetch(manifest)
+        return self._local.files(manifest)
+
+    def addresses(self, manifest: Manifest) -> list[str]:
+        """``s3://`` addresses of the version's files."""
+        return [f"{self.uri}/{_key(entry)}" for entry in manifest.entries]
+
+    def verify(self, manifest: Manifest) -> None:
+        """Read every byte from S3 again and compare."""
+        for entry in manifest.entries:
+            (self._local.root / _key(entry)).unlink(missing_ok=True)
+        self._fetch(manifest)
+        if manifest.location:
+            self._require_no_more(manifest)
+
+    def create(self, key: str, body: bytes) -> None:
+        """Create a key with its whole content, unless it is taken."""
+        self._create(checked(key), body)
+
+    def read(self, key: str) -> bytes:
+        """Content of a key."""
+        return self._read(checked(key))
+
+    def keys(self, prefix: str) -> list[str]:
+        """All keys below a prefix, in order."""
+        return self._keys(checked(prefix))
+
+    def collect_garbage(self, older_than: timedelta) -> list[str]:
+        """Remove old data folders that no manifest names, and local copies not used since."""
+        before = datetime.now(UTC) - older_than
+        # Data folders are listed before manifests are read: one published meanwhile is named.
+        folders: dict[str, list[str]] = defaultdict(list)
+        young: set[str] = set()
+        for item in self.place.listing(""):
+            name = self.place.name(item.key)
+            head, found, tail = name.partition(f"/{DATA}/")
+            if found:
+                folder = f"{head}/{DATA}/{tail.partition('/')[0]}"
+                folders[folder].append(name)
+                young |= {folder} if item.changed >= before else set()
+        named = self._named_locations()
+        garbage = sorted(folder for folder in folders if folder not in named | young)
+        self.place.delete([name for folder in garbage for name in folders[folder]])
+        self._local.collect_garbage(older_than)
+        return garbage
+
+    def _keys(self, prefix: str) -> list[str]:
+        return sorted(self.place.name(i.key) for i in self.place.listing(f"{prefix}/"))
+
+    def _named_locations(self) -> set[str]:
+        names = [self.place.name(item.key) for item in self.place.listing("")]
+        manifests = (
+            parse_manifest(self._read(n), f"{self.uri}/{n}") for n in names if manifest_name(n)
+        )
+        return {location for manifest in manifests for location in locations_of(manifest)}
+
+    def _fetch(self, manifest: Manifest) -> None:
+        missing = [entry for entry in manifest.entries if not self._is_here(entry)]
+        if missing:
+            with ThreadPoolExecutor(_PARALLEL) as pool:
+                list(pool.map(lambda entry: self._fetch_file(manifest, entry), missing))
+
+    def _is_here(self, entry: FileEntry) -> bool:
+        path = self._local.root / _key(entry)
+        return path.is_file() and path.stat().st_size == entry.bytes
+
+    def _fetch_file(self, manifest: Manifest, entry: FileEntry) -> None:
+        """Copy a file here, whole and unchanged or not at all."""
+        scratch = self._local.root / ".staging"
+        durable.make_directory(scratch)
+        draft = scratch / f"{uuid.uuid4().hex}.part"
+        try:
+            try:
+                self.place.download(_key(entry), draft)
+            except StoreError as error:
+                if error.problem != "there is no such key":
+                    raise
+                raise damage(manifest, f"{self.uri}/{_key(entry)}", "a file is missing") from error
+            if draft.stat().st_size != entry.bytes or durable.file_digest(draft) != entry.sha256:
+                where = f"{self.uri}/{_key(entry)}"
+                raise damage(manifest, where, "a file was changed or cut short")
+            target = self._local.root / _key(entry)
+            durable.make_directory(target.parent)
+            draft.rename(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _require_no_more(self, manifest: Manifest) -> None:
+        expected = {_key(entry) for entry in manifest.entries}
+        for name in self._keys(checked_location(manifest.location)):
+            if name not in expected:
+                where = f"{self.uri}/{name}"
+                raise damage(manifest, where, "a file was added after publication")
+
+    def _discard(self, staged: Path) -> None:
+        durable.remove_tree(staged)
+
+    def _place(self, staged: Path, location: str) -> tuple[FileEntry, ...]:
+        files = seal(staged)
+        self._upload(staged, location, files)
+        durable.move_directory(staged, self._local.root / location)
+        return files
+
+    def _upload(self, staged: Path, location: str, files: Iterable[FileEntry]) -> None:
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            list(
+                pool.map(
+                    lambda e: self.place.upload(staged / e.path, f"{location}/{e.path}"), files
+                )
+            )
+
+    def _withdraw(self, location: str) -> None:
+        durable.remove_tree(self._local.root / location)
+        self.place.delete(self._keys(location))
+
+    def _create(self, key: str, body: bytes) -> None:
+        self.place.create(key, body)
+
+    def _read(self, key: str) -> bytes:
+        """What was created is never changed, so it is asked for once."""
+        return _BODIES.get(self.place, key)
+
+    def _manifest_names(self, collection: str) -> list[str]:
+        keys = self._keys(f"{collection}/{MANIFESTS}")
+        return sorted(name for name in map(manifest_name, keys) if name is not None)
+
+    def _writing(self, where: Path) -> AbstractContextManager[None]:
+        return self._local._writing(where)
+
+
+class _Bodies:
+    """The newest small bodies that this process has read; keys are created once and stay."""
+
+    def __init__(self) -> None:
+        self._bodies: OrderedDict[tuple[str | None, str, str], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, place: S3Place, key: str) -> bytes:
+        """The body of a key, from memory where it is there."""
+        name = (_endpoint(), place.bucket, place.key(key))
+        with self._lock:
+            if name in self._bodies:
+                self._bodies.move_to_end(name)
+                return self._bodies[name]
+        body = place.read(key)
+        if len(body) <= _MAX_REMEMBERED_BYTES:
+            with self._lock:
+                self._bodies[name] = body
+                while len(self._bodies) > _REMEMBERED:
+                    self._bodies.popitem(last=False)
+        return body
+
+
+_BODIES = _Bodies()
+
+
+def _endpoint() -> str | None:
+    from resources.s3 import s3_client
+
+    return str(s3_client().meta.endpoint_url)
+
+
+def _key(entry: FileEntry) -> str:
+    return f"{checked_location(entry.location)}/{checked_path(entry)}"

@@ -1,0 +1,356 @@
+"""The store in a real S3 server: as complete or invisible as the local one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mlops_assets.errors import AlreadyExistsError, StoreError
+from resources import s3
+from resources.ledger import Ledger
+from resources.s3_server import S3Server
+from resources.s3_store import S3Store
+from resources.store import Draft, Manifest, open_store
+from tests.integration.s3 import faulty
+
+pytestmark = pytest.mark.s3
+ROOT = Path(__file__).parents[3]
+NAME = "team/shop/features"
+
+
+def publish(store: S3Store, body: str = "body", version: str = "sha256:1") -> Manifest:
+    with store.staging(NAME) as staged:
+        (staged / "part.parquet").write_text(body)
+        (staged / "deep").mkdir()
+        (staged / "deep" / "more.json").write_text("{}")
+        return store.publish(NAME, staged, Draft(data_version=version, rows=1))
+
+
+def other_machine(store: S3Store, tmp_path: Path) -> S3Store:
+    """The same store, seen from a machine that has no copies."""
+    return S3Store(store.uri, cache=tmp_path / f"other-{random.random()}")
+
+
+@pytest.fixture
+def proxy(store: S3Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    with faulty.faulty_proxy(s3_server.endpoint) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
+        yield running
+
+
+def test_what_was_published_is_read_back_elsewhere(store: S3Store, tmp_path: Path) -> None:
+    manifest = publish(store)
+    there = other_machine(store, tmp_path)
+    assert there.latest(NAME) == manifest
+    folder = there.path(manifest)
+    assert (folder / "part.parquet").read_text() == "body"
+    assert (folder / "deep" / "more.json").read_text() == "{}"
+    assert [path.name for path in there.files(manifest)] == ["more.json", "part.parquet"]
+    assert there.addresses(manifest) == [
+        f"{store.uri}/{manifest.location}/{name}" for name in ("deep/more.json", "part.parquet")
+    ]
+    there.verify(manifest)
+
+
+def test_versions_are_numbered_found_and_republished(store: S3Store) -> None:
+    first = publish(store)
+    second = publish(store, "other", "sha256:2")
+    third = store.republish(first, inputs_digest="sha256:in", metadata={"a": 1})
+    assert [m.sequence for m in store.manifests(NAME)] == [1, 2, 3]
+    assert store.latest(NAME) == third
+    assert third.location == first.location != second.location
+    assert store.find(NAME, "sha256:1") == third
+    assert store.find(NAME, "sha256:9") is None
+    assert store.latest("team/shop/none") is None
+
+
+def test_a_name_is_published_once(store: S3Store, tmp_path: Path) -> None:
+    def attempt(number: int) -> bool:
+        there = other_machine(store, tmp_path)
+        with there.staging(NAME) as staged:
+            (staged / "part.parquet").write_text(str(number))
+            try:
+                there.publish_as(NAME, "p0-0001", staged, Draft(data_version=f"sha256:{number}"))
+            except AlreadyExistsError:
+                return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(attempt, range(8)))
+    assert sum(won) == 1
+    (found,) = store.named(NAME)
+    assert found.data_version == f"sha256:{won.index(True)}"
+    assert store.files(found)[0].read_text() == str(won.index(True))
+    # The losers left nothing behind.
+    assert len({k.split("/_data/")[1].split("/")[0] for k in store._keys(f"{NAME}/_data")}) == 1
+
+
+def test_files_of_several_versions_make_one(store: S3Store, tmp_path: Path) -> None:
+    parts = [publish(store, str(n), f"sha256:{n}") for n in range(3)]
+    wanted = [entry for part in parts[1:] for entry in part.entries if "part" in entry.path]
+    whole = store.combine("team/shop/raw/all", wanted, Draft(data_version="sha256:all"))
+    there = other_machine(store, tmp_path)
+    assert [path.read_text() for path in there.files(whole)] == ["1", "2"]
+    assert there.latest("team/shop/raw/all") == whole
+
+
+def test_keys_are_created_once(store: S3Store) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            store.create("team/shop/ledger/000001.json", str(number).encode())
+        except AlreadyExistsError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(attempt, range(8)))
+    assert sum(won) == 1
+    assert store.read("team/shop/ledger/000001.json") == str(won.index(True)).encode()
+    assert store.keys("team/shop/ledger") == ["team/shop/ledger/000001.json"]
+    assert store.keys("team/shop/led") == []
+    with pytest.raises(StoreError, match="no such key"):
+        store.read("team/shop/ledger/000002.json")
+
+
+def test_the_ledger_lives_there(store: S3Store, tmp_path: Path) -> None:
+    ledger = Ledger(store, "team/shop/ledger")
+    ledger.append("deploy", version=1, bundle_id="b", run_id="r", reason="", expected_head=0)
+    ledger.append("promote", version=1, bundle_id="b", run_id="r", reason="", expected_head=1)
+    seen = Ledger(other_machine(store, tmp_path), "team/shop/ledger").state()
+    assert seen.champion_version == 1
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "x//y", "_data/x", "x/../y", "", "x/"])
+def test_names_stay_inside_the_store(store: S3Store, name: str) -> None:
+    with pytest.raises(StoreError, match="not a name"):
+        store.create(name, b"")
+    with pytest.raises(StoreError, match="not a name"):
+        store.keys(name)
+
+
+def test_damage_is_found_and_named(store: S3Store, tmp_path: Path) -> None:
+    manifest = publish(store)
+    key = f"{store.place.prefix}/{manifest.location}/part.parquet"
+    s3.s3_client().put_object(Bucket=store.place.bucket, Key=key, Body=b"BODY")
+    with pytest.raises(StoreError, match=r"part\.parquet: a file was changed"):
+        other_machine(store, tmp_path).path(manifest)
+    store.path(manifest)  # the copy that was checked when it was made
+    with pytest.raises(StoreError, match="a file was changed"):
+        store.verify(manifest)
+    s3.s3_client().delete_object(Bucket=store.place.bucket, Key=key)
+    with pytest.raises(StoreError, match=r"part\.parquet: a file is missing"):
+        other_machine(store, tmp_path).path(manifest)
+
+
+def test_an_added_file_is_found(store: S3Store) -> None:
+    manifest = publish(store)
+    key = f"{store.place.prefix}/{manifest.location}/more.parquet"
+    s3.s3_client().put_object(Bucket=store.place.bucket, Key=key, Body=b"x")
+    with pytest.raises(StoreError, match="a file was added"):
+        store.verify(manifest)
+
+
+def test_a_damaged_copy_is_fetched_again(store: S3Store) -> None:
+    manifest = publish(store)
+    copy = store.path(manifest) / "part.parquet"
+    copy.write_text("cut")
+    assert (store.path(manifest) / "part.parquet").read_text() == "body"
+
+
+def test_garbage_is_what_nobody_sees_and_nobody_writes(store: S3Store) -> None:
+    manifest = publish(store)
+    combined = store.combine("team/shop/raw", manifest.entries[:1], Draft(data_version="sha256:c"))
+    with store.staging(NAME) as staged:
+        (staged / "x").write_text("x")
+        store._place(staged, f"{NAME}/_data/20260101T000000-left")  # as a killed writer leaves it
+    assert store.collect_garbage(timedelta(hours=1)) == []
+    time.sleep(1.1)
+    assert store.collect_garbage(timedelta(seconds=1)) == [f"{NAME}/_data/20260101T000000-left"]
+    store.verify(manifest)
+    store.verify(combined)
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from resources.s3_store import S3Store
+from resources.store import Draft
+store = S3Store(sys.argv[1], cache=Path(sys.argv[2]))
+for number in range(1000):
+    with store.staging("team/shop/features") as staged:
+        for part in range(3):
+            (staged / f"{part}.parquet").write_bytes(b"%d" % number * 20_000)
+        store.publish("team/shop/features", staged, Draft(data_version=f"sha256:{number}"))
+    print(number, flush=True)
+"""
+
+
+def test_a_killed_publisher_leaves_old_or_new_never_half(store: S3Store, tmp_path: Path) -> None:
+    for attempt in range(4):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, store.uri, str(tmp_path / "child")],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert child.stdout is not None
+        for _ in range(3):
+            child.stdout.readline()
+        time.sleep(random.Random(attempt).uniform(0, 0.1))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    there = other_machine(store, tmp_path)
+    found = there.manifests(NAME)
+    assert len(found) >= 12
+    assert [m.sequence for m in found] == list(range(1, len(found) + 1))
+    for manifest in found:
+        there.verify(manifest)
+
+
+@pytest.mark.parametrize("fault", [faulty.server_error, faulty.slow(1.0), faulty.done_but_lost])
+def test_a_key_is_created_on_a_bad_day(
+    store: S3Store, proxy: faulty.Proxy, fault: faulty.Fault
+) -> None:
+    proxy.plan(fault, times=2, method="PUT")
+    store.create("team/key", b"mine")
+    assert store.read("team/key") == b"mine"
+    with pytest.raises(AlreadyExistsError):
+        store.create("team/key", b"mine")
+
+
+def test_a_lost_answer_does_not_publish_twice(store: S3Store, proxy: faulty.Proxy) -> None:
+    proxy.plan(faulty.done_but_lost, method="PUT", part="_manifests")
+    manifest = publish(store)
+    assert store.manifests(NAME) == [manifest]
+
+
+@pytest.mark.parametrize("fault", [faulty.server_error, faulty.cut_body, faulty.slow(1.0)])
+def test_files_arrive_whole_on_a_bad_day(
+    store: S3Store, proxy: faulty.Proxy, fault: faulty.Fault, tmp_path: Path
+) -> None:
+    manifest = publish(store, "long" * 100_000)
+    there = other_machine(store, tmp_path)
+    proxy.plan(fault, method="GET", part="part.parquet")
+    assert (there.path(manifest) / "part.parquet").read_text() == "long" * 100_000
+    assert not proxy.faults
+
+
+LISTING_FAULTS = [
+    faulty.server_error,
+    faulty.cut_listing,
+    faulty.half_xml,
+    faulty.empty_answer,
+    faulty.no_token,
+    faulty.done_but_lost,
+]
+
+
+@pytest.mark.parametrize("fault", LISTING_FAULTS, ids=lambda fault: fault.__name__)
+def test_a_listing_in_doubt_is_asked_for_again(
+    store: S3Store, proxy: faulty.Proxy, fault: faulty.Fault
+) -> None:
+    store.create("team/a", b"1")
+    store.create("team/b", b"2")
+    proxy.plan(fault, times=2, method="GET", part="list-type=2")
+    assert store.keys("team") == ["team/a", "team/b"]
+    assert not proxy.faults
+
+
+@pytest.mark.parametrize("fault", LISTING_FAULTS[:-1], ids=lambda fault: fault.__name__)
+def test_a_listing_that_stays_in_doubt_is_an_error_never_empty(
+    store: S3Store,
+    proxy: faulty.Proxy,
+    fault: faulty.Fault,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish(store)
+    monkeypatch.setattr(s3.time, "sleep", lambda _: None)
+    proxy.plan(fault, times=1000, method="GET", part="list-type=2")
+    with pytest.raises(StoreError, match="S3"):
+        store.latest(NAME)
+
+
+def test_many_keys_come_in_pages(store: S3Store) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: store.create(f"team/many/{n:05d}", b"x"), range(1100)))
+    assert store.keys("team/many") == [f"team/many/{n:05d}" for n in range(1100)]
+
+
+def test_an_answer_that_never_comes_is_said(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    with pytest.raises(StoreError, match="did not answer") as caught:
+        store.latest(NAME)
+    assert "AWS_ENDPOINT_URL_S3" in str(caught.value)
+
+
+def test_wrong_credentials_are_said_without_them(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-word")
+    monkeypatch.setattr(s3, "_client", s3._client.__wrapped__)
+    with pytest.raises(StoreError, match="credentials in the environment") as caught:
+        store.latest(NAME)
+    assert "very-secret-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["bucket", "kind"])
+def test_unusable_addresses(
+    missing: str, s3_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing == "bucket":
+        store = open_store("s3://no-such-bucket-here/x", cache=tmp_path)
+        with pytest.raises(StoreError, match="create the bucket"):
+            store.latest(NAME)
+    else:
+        monkeypatch.setenv("MLOPS_S3_SSE", "rot13")
+        with pytest.raises(Exception, match="MLOPS_S3_SSE"):
+            open_store("s3://bucket/x", cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"MLOPS_S3_SSE": "AES256"},
+        {"MLOPS_S3_SSE": "aws:kms", "MLOPS_S3_SSE_KMS_KEY_ID": "alias/ours"},
+    ],
+)
+def test_everything_is_encrypted_as_asked(
+    wanted: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against moto, since the other server refuses keys that it does not manage."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    try:
+        client = s3.s3_client()
+        client.create_bucket(Bucket="encrypted")
+        publish(S3Store("s3://encrypted/x", cache=tmp_path))
+        found = client.list_objects_v2(Bucket="encrypted")["Contents"]
+        heads = [client.head_object(Bucket="encrypted", Key=item["Key"]) for item in found]
+    finally:
+        server.stop()
+    assert len(heads) == 3
+    assert {head["ServerSideEncryption"] for head in heads} == {wanted["MLOPS_S3_SSE"]}
+    keys = {head.get("SSEKMSKeyId") for head in heads}
+    assert keys == {wanted.get("MLOPS_S3_SSE_KMS_KEY_ID")}
