@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 DEMO_EXIT ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test check lint types imports config bench docs constraints clean
+.PHONY: help setup demo demo-s3 test check lint types imports config bench docs constraints clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.complete ## Make the virtual environment and install everything into it
 
@@ -17,6 +17,9 @@ $(VENV)/.complete: pyproject.toml constraints.txt .ci/setup
 
 demo: setup ## Run both example projects from raw data to served models, and stay up (DEMO_EXIT=1: end by itself)
 	@$(BIN)/mlops demo $(if $(DEMO_EXIT),--exit)
+
+demo-s3: setup ## The same with every byte of the store on a real S3 server, started for it
+	@$(BIN)/mlops demo --s3 $(if $(DEMO_EXIT),--exit)
 
 test: setup ## All tests, with real Spark and real Triton
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

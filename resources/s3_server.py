@@ -65,6 +65,9 @@ class S3Server:
         stop_group(self.record, grace_seconds=0.0)
         if self.process is not None:
             self.process.wait()
+        for port in self.record.ports.values():
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{port + _INTERNAL}.sock"):  # noqa: S108
+                socket.unlink(missing_ok=True)
 
 
 def start_s3_server(folder: Path) -> S3Server:
@@ -127,6 +130,9 @@ def _arguments(data: Path, config: Path, ports: dict[str, int]) -> list[str]:
         "-s3",
         f"-s3.port={ports['s3']}",
         "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.localSocket=s3.sock",
+        "-filer.localSocket=filer.sock",
         f"-s3.config={config}",
         "-volume.max=40",
         "-master.volumeSizeLimitMB=256",
@@ -135,9 +141,13 @@ def _arguments(data: Path, config: Path, ports: dict[str, int]) -> list[str]:
 
 
 def _free_ports() -> dict[str, int]:
-    """Ports whose shadows are free as well."""
+    """Ports whose shadows are free as well.
+
+    Where the search begins is left to chance: the server shares a port with another that was
+    started at the same moment, instead of failing.
+    """
     ports: dict[str, int] = {}
-    candidate = 18_400
+    candidate = 18_400 + secrets.randbelow(4_000)
     for name in _NAMES:
         while True:
             candidate = free_port(candidate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,8 @@ REPLAY = ("2013-03-07", "2013-04-11", "nulls:carrier@2013-03-28..2013-04-04")
 @click.command("demo")
 @click.option("--exit", "exit_after", is_flag=True, help="End after a verified prediction.")
 @click.option("--port", default=3000, show_default=True, help="Port of the Dagster UI.")
-def demo(exit_after: bool, port: int) -> None:
+@click.option("--s3", "on_s3", is_flag=True, help="Keep every byte on an S3 server started for it.")
+def demo(exit_after: bool, port: int, on_s3: bool) -> None:
     """Run the example projects on real data with real Spark, PyTorch, ONNX and Triton.
 
     Then replay some weeks of one of them, in which it retrains by itself and bad data are noticed;
@@ -31,12 +33,23 @@ def demo(exit_after: bool, port: int) -> None:
     """
     from rich.console import Console
 
-    from mlops_assets.cli.projects import choose_projects
-    from mlops_assets.cli.stack import Stack, running_stack
+    from mlops_assets.cli.s3_world import s3_world
     from resources.settings import Settings
 
     settings = Settings.from_environment()
     console = Console()
+    world = s3_world(settings, console) if on_s3 else nullcontext(settings)
+    with world as own:
+        success = _demonstrate(own, console, port, exit_after=exit_after)
+    if exit_after and not success:
+        sys.exit(1)
+
+
+def _demonstrate(settings: Settings, console: Console, port: int, *, exit_after: bool) -> bool:
+    """Everything, until it is done or interrupted; whether all of it succeeded."""
+    from mlops_assets.cli.projects import choose_projects
+    from mlops_assets.cli.stack import Stack, running_stack
+
     projects = choose_projects(EXAMPLES, settings.root)
     started = time.monotonic()
     success = False
@@ -56,8 +69,7 @@ def demo(exit_after: bool, port: int) -> None:
         _where_to_look(console, projects[0], stack.settings, stack.wait_for_ui())
         if not exit_after:
             stack.watch(projects)
-    if exit_after and not success:
-        sys.exit(1)
+    return success
 
 
 def _run(project: Project, settings: Settings, console: Console) -> RunOutcome:

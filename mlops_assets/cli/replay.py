@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlops_assets.cli.variables import variables
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -245,25 +247,18 @@ def _own_environment(settings: Settings, folder: Path) -> Iterator[Settings]:
     """Settings of the copy, in this process's environment while the block runs."""
     from resources.settings import Settings
 
+    is_local = "://" not in settings.store_uri
     own = {
         "MLOPS_ROOT": str(folder / "root"),
         "MLOPS_HOME": str(folder / "home"),
+        "MLOPS_STORE_URI": None if is_local else f"{settings.store_uri}-replays/{folder.name}",
         "MLOPS_TRITON_REPOSITORY": str(folder / "triton_repo"),
         "MLOPS_TRITON_ENVIRONMENTS": str(settings.triton_environments),
+        "MLOPS_TRITON_GRPC_URL": None,
+        "MLOPS_TRITON_HTTP_URL": None,
     }
-    cleared = ("MLOPS_STORE_URI", "MLOPS_TRITON_GRPC_URL", "MLOPS_TRITON_HTTP_URL")
-    before = {name: os.environ.get(name) for name in (*own, *cleared)}
-    for name in cleared:
-        os.environ.pop(name, None)
-    os.environ.update(own)
-    try:
+    with variables(own):
         yield Settings.from_environment(root=folder / "root")
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _require(condition: bool, problem: str, plan: Plan) -> None:

@@ -101,8 +101,10 @@ def _uri_problem(location: Location, uri: str, directory: Path) -> FieldProblem 
     """Data may lie anywhere but in the folder of another project."""
     if uri.startswith("file://"):
         uri = uri.removeprefix("file://")
-    elif _SCHEME.match(uri):
+    elif uri.startswith("s3://"):
         return None
+    elif _SCHEME.match(uri):
+        return FieldProblem(location, f"{uri.partition('://')[0]}://…", "a path, or s3://…")
     path = PurePosixPath(uri)
     if ".." in path.parts:
         return FieldProblem(location, "a path with ..", "an absolute path, or one without ..")

@@ -29,7 +29,7 @@ class FilesSource(SourceBase):
     type: Literal["files"]
     """``files``"""
     uri: str = Field(min_length=1)
-    """Path, folder or glob. Relative paths start at the project's folder."""
+    """Path, folder or glob, also in ``s3://``. Relative paths start at the project's folder."""
     format: Literal["parquet", "csv", "jsonl"] = "parquet"
     """File format."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)

@@ -18,9 +18,9 @@ from mlops_assets.config.metrics import Task
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError, NoFilesError
 from mlops_assets.monitoring.normalize import read_file
+from mlops_assets.monitoring.stream_files import StreamFile, find_stream_files
 from mlops_assets.monitoring.streams import Stream
 from mlops_assets.sources.base import SourceContext
-from mlops_assets.sources.paths import find_files
 
 if TYPE_CHECKING:
     from resources.store import Manifest, Store
@@ -79,9 +79,8 @@ def stream_digest(project: Project, stream: Stream) -> str:
     found = _find(project, stream)
     if not found:
         return NO_FILES
-    for name, path in found:
-        stat = path.stat()
-        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    for file in found:
+        digest.update(f"{file.name}\0{file.bytes}\0{file.stamp}\n".encode())
     return digest.hexdigest()[:32]
 
 
@@ -99,16 +98,17 @@ def register(project: Project, stream: Stream, store: Store) -> Registration:
     refused: dict[str, str] = {}
     changed: list[str] = []
     taken: list[dict[str, Any]] = []
-    with store.staging(collection) as staged:
-        for name, path in _find(project, stream):
-            if name in known:
-                changed += [name] if _is_changed(path, known[name]) else []
+    with store.staging(collection) as staged, store.staging(collection) as workspace:
+        for file in _find(project, stream):
+            if file.name in known:
+                changed += [file.name] if _is_changed(file, known[file.name]) else []
                 continue
             try:
                 part = staged / f"part-{len(taken):05d}.parquet"
-                taken.append({"name": name, **_take(path, part, stream, project.spec.task)})
+                entry = _take(file.fetch(workspace), part, stream, project.spec.task)
+                taken.append({"name": file.name, **entry})
             except MlopsError as error:
-                refused[name] = str(error)
+                refused[file.name] = str(error)
         segment = _publish(store, collection, staged, taken) if taken else None
     rows = sum(entry["rows"] for entry in taken)
     return Registration(segment, len(taken), rows, refused, tuple(changed), len(known) + len(taken))
@@ -133,13 +133,12 @@ def parts(project: Project, stream: Stream, store: Store) -> list[Part]:
     return list(found.values())
 
 
-def _find(project: Project, stream: Stream) -> list[tuple[str, Path]]:
+def _find(project: Project, stream: Stream) -> list[StreamFile]:
     context = SourceContext(project.id, project.directory, project.directory, stream.name)
     try:
-        found = find_files(stream.files.uri, stream.files.format, context)
+        return find_stream_files(stream.files.uri, stream.files.format, context)
     except NoFilesError:
         return []
-    return [(found.name(path), path) for path in found.files]
 
 
 def _entries(store: Store, collection: str) -> Iterator[tuple[dict[str, Any], Manifest]]:
@@ -181,9 +180,9 @@ def _digest(path: Path) -> str:
     return f"{path.stat().st_size}:{content}"
 
 
-def _is_changed(path: Path, digest: str) -> bool:
+def _is_changed(file: StreamFile, digest: str) -> bool:
     """By size only: reading every file again each time would cost more the longer it runs."""
-    return path.stat().st_size != int(digest.partition(":")[0])
+    return file.bytes != int(digest.partition(":")[0])
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""``type: files``: Parquet, CSV or JSON-lines files."""
+"""``type: files``: Parquet, CSV or JSON-lines files, local or in S3."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.sources import FilesSource
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.digests import files_digest
+from mlops_assets.sources.objects import find_objects, is_s3
 from mlops_assets.sources.parquet import find_growth, read_parquet, read_schemas
 from mlops_assets.sources.paths import FileSet, find_files
 from mlops_assets.sources.reading import reading
@@ -17,24 +18,33 @@ if TYPE_CHECKING:
 
 
 class Files:
-    """A file, a folder or a glob."""
+    """A file, a folder or a glob, local or in S3."""
 
     def digest(self, spec: FilesSource, context: SourceContext) -> str:
         """Identity of the files that are there now."""
+        options = spec.model_dump(include={"format", "delimiter", "header", "null_value"})
+        if is_s3(spec.uri):
+            return find_objects(spec.uri, spec.format, context).digest(options)
         found = find_files(spec.uri, spec.format, context)
         named = [(found.name(file), file) for file in found.files]
-        options = spec.model_dump(include={"format", "delimiter", "header", "null_value"})
         return files_digest(named, options, context.where)
 
     def inspect(self, spec: FilesSource, context: SourceContext) -> None:
         """Look at every footer or header."""
-        found = find_files(spec.uri, spec.format, context)
+        found = _files(spec, context)
         inspect_files(found, spec.format, _options(spec), context.where)
 
     def read(self, spark: SparkSession, spec: FilesSource, context: SourceContext) -> DataFrame:
         """The files as one table."""
-        found = find_files(spec.uri, spec.format, context)
+        found = _files(spec, context)
         return read_files(spark, found, spec.format, _options(spec), context.where)
+
+
+def _files(spec: FilesSource, context: SourceContext) -> FileSet:
+    """The files on this machine; those in S3 are fetched into the workspace, once."""
+    if is_s3(spec.uri):
+        return find_objects(spec.uri, spec.format, context).fetch(context.workspace)
+    return find_files(spec.uri, spec.format, context)
 
 
 def _options(spec: FilesSource) -> TextOptions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from mlops_assets.errors import NoFilesError, SourceError
 from mlops_assets.sources.base import SourceContext
@@ -67,10 +67,10 @@ def _absolute(uri: str, context: SourceContext) -> Path:
     text = uri.removeprefix("file://")
     if _SCHEME.match(text):
         raise SourceError(
-            "this version reads local files only",
+            "this version knows no such place",
             where=context.where,
             found=f"{text.partition('://')[0]}://…",
-            expected="a path, folder or glob",
+            expected="a path, folder or glob, or one in s3://",
         )
     if ".." in PurePosixPath(text).parts:
         raise _escape(text, context, "a path without `..`")
@@ -92,7 +92,7 @@ def _matches(uri: str, file_format: str, context: SourceContext) -> tuple[Path, 
     for match in base.glob("/".join(parts[wild:])):
         if match.is_dir():
             files += _files_in(match, base, file_format)
-        elif match.is_file() and not _is_hidden(match.relative_to(base)):
+        elif match.is_file() and not is_hidden(match.relative_to(base)):
             files.append(match)
     return base, list(dict.fromkeys(files))
 
@@ -103,11 +103,11 @@ def _files_in(folder: Path, base: Path, file_format: str) -> list[Path]:
         for path in folder.rglob("*")
         if path.name.lower().endswith(SUFFIXES[file_format])
         and path.is_file()
-        and not _is_hidden(path.relative_to(base))
+        and not is_hidden(path.relative_to(base))
     ]
 
 
-def _is_hidden(path: Path) -> bool:
+def is_hidden(path: PurePath) -> bool:
     """Unfinished and auxiliary files and folders, by Hadoop's convention."""
     return any(part.startswith((".", "_")) for part in path.parts)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -344,10 +345,11 @@ def test_everything_is_encrypted_as_asked(
         monkeypatch.setenv(name, value)
     try:
         client = s3.s3_client()
-        client.create_bucket(Bucket="encrypted")
-        publish(S3Store("s3://encrypted/x", cache=tmp_path))
-        found = client.list_objects_v2(Bucket="encrypted")["Contents"]
-        heads = [client.head_object(Bucket="encrypted", Key=item["Key"]) for item in found]
+        bucket = f"encrypted-{uuid.uuid4().hex[:8]}"  # moto's memory outlives its server
+        client.create_bucket(Bucket=bucket)
+        publish(S3Store(f"s3://{bucket}/x", cache=tmp_path))
+        found = client.list_objects_v2(Bucket=bucket)["Contents"]
+        heads = [client.head_object(Bucket=bucket, Key=item["Key"]) for item in found]
     finally:
         server.stop()
     assert len(heads) == 3

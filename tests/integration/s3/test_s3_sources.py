@@ -1,0 +1,149 @@
+"""Sources and streams whose files lie in S3."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_assets.config.sources import FilesSource
+from mlops_assets.errors import NoFilesError, SourceError
+from mlops_assets.keys import ProjectId
+from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.files import Files
+from mlops_assets.sources.objects import ObjectSet, find_objects
+from resources.s3 import S3Object, S3Place, s3_client
+from resources.s3_server import S3Server
+from resources.spark import spark_session
+from tests.integration.s3 import faulty
+
+pytestmark = [pytest.mark.s3, pytest.mark.spark]
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return spark_session(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> SourceContext:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    return SourceContext(ProjectId("team", "mine"), tmp_path, workspace, "shop")
+
+
+def put(uri: str, name: str, body: bytes) -> None:
+    place = S3Place.parse(uri)
+    s3_client().put_object(Bucket=place.bucket, Key=place.key(name), Body=body)
+
+
+def parquet(start: int, rows: int) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"id": list(range(start, start + rows))}), buffer)
+    return buffer.getvalue()
+
+
+def names(uri: str, context: SourceContext, kind: str = "parquet") -> list[str]:
+    found = find_objects(uri, kind, context)
+    return [found.name(item) for item in found.objects]
+
+
+def test_objects_of_a_folder_a_key_and_a_glob(s3_uri: str, context: SourceContext) -> None:
+    for name in (
+        "in/a.parquet",
+        "in/deep/b.parquet",
+        "in/_SUCCESS",
+        "in/_temporary/c.parquet",
+        "in/.hidden.parquet",
+        "in/note.txt",
+        "in/day=2/d.parquet",
+        "inner/e.parquet",
+    ):
+        put(s3_uri, name, b"x")
+    put(s3_uri, "in/empty.parquet", b"")
+    everything = ["a.parquet", "day=2/d.parquet", "deep/b.parquet"]
+    assert names(f"{s3_uri}/in", context) == everything
+    assert names(f"{s3_uri}/in/", context) == everything
+    assert names(f"{s3_uri}/in/a.parquet", context) == ["a.parquet"]
+    assert names(f"{s3_uri}/in/*.parquet", context) == ["a.parquet"]
+    assert names(f"{s3_uri}/in/*/?.parquet", context) == ["day=2/d.parquet", "deep/b.parquet"]
+    assert names(f"{s3_uri}/in/day=*", context) == ["day=2/d.parquet"]
+    assert names(f"{s3_uri}/in/**/*.parquet", context) == everything
+    assert names(f"{s3_uri}/in/[ax].parquet", context) == ["a.parquet"]
+    for nothing in ("other", "in/*.csv", "i"):
+        with pytest.raises(NoFilesError, match="there are no files"):
+            names(f"{s3_uri}/{nothing}", context)
+
+
+def test_the_digest_follows_the_bytes(s3_uri: str, context: SourceContext) -> None:
+    spec = FilesSource(type="files", uri=f"{s3_uri}/in")
+    put(s3_uri, "in/a.parquet", parquet(0, 3))
+    first = Files().digest(spec, context)
+    put(s3_uri, "in/a.parquet", parquet(0, 3))
+    assert Files().digest(spec, context) == first
+    put(s3_uri, "in/a.parquet", parquet(1, 3))
+    assert Files().digest(spec, context) != first
+
+
+def test_rows_are_read(s3_uri: str, context: SourceContext, spark: Any) -> None:
+    for number in range(3):
+        put(s3_uri, f"in/{number}.parquet", parquet(number * 10, 10))
+    spec = FilesSource(type="files", uri=f"{s3_uri}/in")
+    Files().inspect(spec, context)
+    assert Files().read(spark, spec, context).count() == 30
+    put(s3_uri, "text/a.csv", b"id,name\n1,x\n2,y\n")
+    put(s3_uri, "text/b.csv.gz", __import__("gzip").compress(b"id,name\n3,z\n"))
+    text = FilesSource(type="files", uri=f"{s3_uri}/text", format="csv")
+    found = Files().read(spark, text, context)
+    assert sorted(row.name for row in found.collect()) == ["x", "y", "z"]
+
+
+def test_a_cut_file_is_named(s3_uri: str, context: SourceContext) -> None:
+    put(s3_uri, "in/good.parquet", parquet(0, 3))
+    put(s3_uri, "in/cut.parquet", parquet(0, 300)[:100])
+    with pytest.raises(SourceError, match=r"cut\.parquet \(100 bytes\)"):
+        Files().inspect(FilesSource(type="files", uri=f"{s3_uri}/in"), context)
+
+
+def test_names_do_not_leave_the_workspace(context: SourceContext) -> None:
+    """Some servers refuse such names themselves; others keep them."""
+    item = S3Object("in/../../../out.parquet", 4, '"etag"', datetime.now(UTC))
+    found = ObjectSet(S3Place("bucket", "in"), (item,))
+    with pytest.raises(SourceError, match="leaves its folder"):
+        found.fetch(context.workspace)
+
+
+def test_the_engines_own_store_is_no_source(
+    s3_uri: str, context: SourceContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_STORE_URI", f"{s3_uri}/store")
+    with pytest.raises(SourceError, match="own store"):
+        find_objects(f"{s3_uri}/store/other/team/raw", "parquet", context)
+
+
+def test_a_source_away_is_never_an_empty_one(
+    s3_uri: str, context: SourceContext, proxy: faulty.Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(s3_uri, "in/a.parquet", b"x")
+    monkeypatch.setattr("resources.s3.time.sleep", lambda _: None)
+    for fault in (faulty.server_error, faulty.cut_listing, faulty.empty_answer):
+        proxy.faults.clear()
+        proxy.plan(fault, times=1000, part="list-type=2")
+        with pytest.raises(SourceError, match="S3") as raised:
+            find_objects(f"{s3_uri}/in", "parquet", context)
+        assert not isinstance(raised.value, NoFilesError)
+        assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(raised.value)
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server, s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    with faulty.faulty_proxy(s3_server.endpoint) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
+        yield running
