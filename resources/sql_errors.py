@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 RETRY = "nothing was published; run again when the server answers"
 _MAX_TEXT = 400
-_QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+_QUOTED = re.compile(r"[\"'].*[\"']|[\"'].*", re.DOTALL)
+"""From the first quote to the last: a quoted value may hold quotes itself."""
 _PREFIX = re.compile(
     r"^(?:[A-Z_]+: )?(?:\[libpq\][^:]*: )?(?:[^:\n]*: )?(?=ERROR:|FATAL:|PANIC:)|^"
 )
@@ -27,8 +28,9 @@ _STATES: dict[str, tuple[str, str]] = {
     "42501": ("the database refuses access", "GRANT USAGE on the schema and SELECT on the table"),
     "42703": ("there is no such column", "look at the names of the columns"),
     "57014": (
-        "the statement took longer than statement_timeout",
-        "raise statement_timeout, add an index, or take smaller slices",
+        "the statement took longer than it may",
+        "add an index, take the table in (smaller) slices with `incremental`, or raise "
+        "`statement_timeout` (reading) or `check_timeout` (looking for something new)",
     ),
     "57P01": ("the server ended the connection", RETRY),
     "57P02": ("the server crashed", RETRY),
@@ -105,9 +107,9 @@ def to_error(error: Exception, *, where: str, uri_env: str, redactor: Redactor) 
             expected="postgresql://user:password@host:5432/database",
             fix="write special characters of the password as %40 for @, %2F for /, %25 for %",
         )
+    words = next(((p, fix) for word, p, fix in _WORDS if word.lower() in text.lower()), None)
     if not state.startswith(_SHOWS_NAMES):
         text = _QUOTED.sub('"…"', text)
-    words = next(((p, fix) for word, p, fix in _WORDS if word.lower() in text.lower()), None)
     problem, fix = _STATES.get(state) or words or ("the database cannot be read", None)
     found = redactor.redact(text)[:_MAX_TEXT]
     return SourceError(

@@ -70,7 +70,9 @@ class SqlSource(SourceBase):
     fetch_rows: int = Field(default=50_000, ge=100, le=1_000_000)
     """Rows that are held in memory at a time."""
     statement_timeout: Duration = timedelta(minutes=30)
-    """Longest time for one statement: to compare, to count, or to read the table or a slice."""
+    """Longest time for reading the table or a slice."""
+    check_timeout: Duration = timedelta(seconds=30)
+    """Longest time for one statement that only looks for something new: sensors wait for it."""
 
     @model_validator(mode="after")
     def _one_of_table_and_query(self) -> SqlSource:
@@ -78,8 +80,11 @@ class SqlSource(SourceBase):
         if (self.table is None) == (self.query is None):
             found = "neither table nor query" if self.table is None else "both table and query"
             problems.append(FieldProblem((), found, "one of them"))
-        if self.statement_timeout <= timedelta(0):
-            problems.append(FieldProblem(("statement_timeout",), "no time at all", "1s or more"))
+        problems += [
+            FieldProblem((name,), "no time at all", "1s or more")
+            for name in ("statement_timeout", "check_timeout")
+            if getattr(self, name) <= timedelta(0)
+        ]
         if problems:
             raise FieldProblems(problems)
         return self

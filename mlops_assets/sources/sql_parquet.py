@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_assets.config.sql import SqlSource
-    from resources.sql import Session
+    from mlops_assets.sources.sql_relation import Relation
 
 _FILE_ROWS = 5_000_000
 """A file is closed after so many rows, so that Spark reads a large table in parallel."""
@@ -34,9 +34,8 @@ class Copied:
 
 
 def write_rows(
-    session: Session,
+    relation: Relation,
     spec: SqlSource,
-    relation: str,
     *,
     ending: str = "",
     folder: Path,
@@ -46,9 +45,8 @@ def write_rows(
     """Stream rows into ``part-00000.parquet``, …; after an error none of the files is left.
 
     Args:
-        session: The database.
+        relation: What is read.
         spec: The source.
-        relation: SQL of what stands after ``FROM``.
         ending: SQL that follows: ``WHERE``, ``ORDER BY``.
         folder: An empty folder.
         where: The source, for messages.
@@ -59,13 +57,12 @@ def write_rows(
         SchemaError: Columns or values do not fit.
         StoreError: The disk is full.
     """
-    found = session.schema(f"SELECT * FROM {relation} LIMIT 0")
-    target = target_schema(found, spec.columns, where)
-    sql = f"SELECT {select_list(found, target)} FROM {relation} {ending}"
+    target = target_schema(relation.schema, spec.columns, where)
+    sql = f"SELECT {select_list(relation.schema, target)} FROM {relation.sql} {ending}"
     copied = Copied()
     writer = _Writer(folder, target)
     try:
-        for batch in _regrouped(session.batches(sql), spec.fetch_rows):
+        for batch in _regrouped(relation.session.batches(sql), spec.fetch_rows):
             stored = to_target(batch, target, where)
             copied.rows += stored.num_rows
             copied.latest = _latest(copied.latest, stored, spec.time_column)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import Plan, Slice, Written
 from mlops_assets.sources.sql_parquet import write_rows
 from mlops_assets.sources.sql_positions import Positions, positions_of
+from mlops_assets.sources.sql_relation import Relation, open_relation
 from resources.sql import Session, quoted
 
 SERIES = "rows"
@@ -28,61 +28,53 @@ _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 class Slices:
-    """The source in slices.
-
-    Args:
-        open_session: Opens the database of a spec.
-        relation_of: SQL of what a spec reads.
-    """
-
-    def __init__(
-        self,
-        open_session: Callable[[SqlSource, SourceContext], AbstractContextManager[Session]],
-        relation_of: Callable[[SqlSource, SourceContext], str],
-    ) -> None:
-        self._open = open_session
-        self._relation = relation_of
+    """The source in slices."""
 
     def plan(self, spec: SqlSource, taken: Mapping[str, Slice], context: SourceContext) -> Plan:
-        """Slices beyond the newest one that was taken.
+        """Slices beyond the newest one that was taken; bounded in number and in rows.
 
-        Rows that are younger than ``settle``, or that have the largest value of an integer column
-        whose transactions still run, are left for later: see :meth:`write`.
+        Rows with a timestamp that are younger than ``settle`` are left for later.
+
+        Raises:
+            SourceError: The server is away, or the column is not the one counted by before.
+            SchemaError: The column cannot be counted by, or there are rows without a value.
         """
-        rule = _rule(spec)
-        relation, where = self._relation(spec, context), context.where
-        with self._open(spec, context) as session:
-            schema = session.schema(f"SELECT * FROM {relation} LIMIT 0")
-            positions = positions_of(rule, schema, where)
-            after = _after(rule, positions, taken, where)
-            _set_positions(session, positions, after)
+        rule, where = _rule(spec), context.where
+        with open_relation(spec, context) as relation:
+            session = relation.session
+            positions = positions_of(rule, relation.schema, where)
+            _set_positions(session, positions, _after(rule, positions, taken, where))
             if rule.nulls == "refuse":
-                _refuse_untakable(session, rule, positions, relation, where)
+                _refuse_untakable(relation, rule, positions, where)
             column = _column(rule)
             waiting = session.row(
-                f"SELECT count(*) FROM {relation} WHERE {column} > {_value('after', positions)} "
-                f"AND {column} <= {_value('ceiling', positions)}"
+                f"SELECT count(*) FROM {relation.sql} WHERE {column} > "
+                f"{_value('after', positions)} AND {column} <= {_value('ceiling', positions)}"
             )[0]
-            slices = tuple(_slices(session, rule, positions, relation)) if waiting else ()
+            slices = tuple(_slices(relation, rule, positions)) if waiting else ()
         return Plan(slices, int(waiting))
 
     def write(self, spec: SqlSource, part: Slice, folder: Path, context: SourceContext) -> Written:
-        """The rows of a slice, once every transaction that could add one to it has ended."""
-        rule = _rule(spec)
-        relation, where = self._relation(spec, context), context.where
-        with self._open(spec, context) as session:
-            schema = session.schema(f"SELECT * FROM {relation} LIMIT 0")
-            positions = positions_of(rule, schema, where)
+        """The rows of a slice, once every transaction that could add one to it has ended.
+
+        Raises:
+            SourceError: The server went away, or a transaction stays open; nothing is left in
+                the folder, and the slice can be written again.
+            SchemaError: Columns or values do not fit.
+        """
+        rule, where = _rule(spec), context.where
+        with open_relation(spec, context, reads=True) as relation:
+            positions = positions_of(rule, relation.schema, where)
             start = positions.position(part.start, where)
             end = positions.position(part.end, where)
-            _wait_for_writers(session, rule, float(part.detail.get("planned", 0)), where)
-            _set_positions(session, positions, start, end)
+            _wait_for_writers(relation.session, rule, float(part.detail.get("planned", 0)), where)
+            _set_positions(relation.session, positions, start, end)
             column = _column(rule)
             ending = (
                 f"WHERE {column} > {_value('after', positions)} "
                 f"AND {column} <= {_value('end', positions)} ORDER BY {column}"
             )
-            copied = write_rows(session, spec, relation, ending=ending, folder=folder, where=where)
+            copied = write_rows(relation, spec, ending=ending, folder=folder, where=where)
         return Written(copied.rows, latest=_iso(copied.latest))
 
 
@@ -135,11 +127,11 @@ def _set_positions(
 
 
 def _refuse_untakable(
-    session: Session, rule: SqlIncremental, positions: Positions, relation: str, where: str
+    relation: Relation, rule: SqlIncremental, positions: Positions, where: str
 ) -> None:
     column = _column(rule)
-    count = session.row(
-        f"SELECT count(*) FROM {relation} WHERE {column} IS NULL "
+    count = relation.session.row(
+        f"SELECT count(*) FROM {relation.sql} WHERE {column} IS NULL "
         f"OR {column} <= {_value('floor', positions)} OR {column} > {_value('ceiling', positions)}"
     )[0]
     if count:
@@ -152,14 +144,13 @@ def _refuse_untakable(
         )
 
 
-def _slices(
-    session: Session, rule: SqlIncremental, positions: Positions, relation: str
-) -> Iterator[Slice]:
+def _slices(relation: Relation, rule: SqlIncremental, positions: Positions) -> Iterator[Slice]:
     """Slices of about ``max_rows_per_slice`` rows; all rows of one value are in the same."""
-    _set_horizon(session, rule, positions, relation)
+    session = relation.session
+    _set_horizon(session, rule, positions)
     column = _column(rule)
     chosen = (
-        f"SELECT {positions.as_text(column)} AS mlops_position FROM {relation} "
+        f"SELECT {positions.as_text(column)} AS mlops_position FROM {relation.sql} "
         f"WHERE {column} > {_value('after', positions)} AND {column} <= {_value('end', positions)}"
     )
     planned = float(session.row(_NOW)[0])
@@ -176,9 +167,7 @@ def _slices(
         session.set({"mlops.after": after})
 
 
-def _set_horizon(
-    session: Session, rule: SqlIncremental, positions: Positions, relation: str
-) -> None:
+def _set_horizon(session: Session, rule: SqlIncremental, positions: Positions) -> None:
     """Set the last position that may be taken: for timestamps now less ``settle``."""
     if positions.kind == "integer":
         return
