@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mlops_assets.config.redaction import Redactor
 from mlops_assets.errors import EnvironmentProblemError
-from resources.sql_errors import call, redactor_of
+from resources.sql_errors import call
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,7 +130,7 @@ def open_session(
         SourceError: The server is away or refuses; from the session's methods, too.
     """
     uri = _uri(uri_env, where, os.environ if environ is None else environ)
-    redactor = redactor_of(uri_env, uri)
+    redactor = Redactor({uri_env: uri})
     if importlib.util.find_spec("adbc_driver_postgresql") is None:
         raise EnvironmentProblemError(
             "the driver for PostgreSQL is not installed",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
 
 from mlops_assets.config.redaction import Redactor
 from mlops_assets.errors import EnvironmentProblemError, MlopsError, SourceError
@@ -61,19 +60,6 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
 _BAD_URI = ("percent-encoded", "unexpected spaces", 'missing "="', "invalid URI", "invalid port")
 _SHOWS_NAMES = ("42", "3F", "25")
 """Classes of SQLSTATE whose messages quote names of the query; others may quote values of rows."""
-
-
-def redactor_of(uri_env: str, uri: str) -> Redactor:
-    """A redactor for a connection URI and for the password in it."""
-    values = {uri_env: uri}
-    try:
-        password = urlsplit(uri).password
-    except ValueError:
-        password = None
-    if password:
-        values[f"{uri_env} "] = password
-        values[f"{uri_env}  "] = unquote(password)
-    return Redactor(values)
 
 
 def call(act: Callable[[], T], *, where: str, uri_env: str, redactor: Redactor) -> T:

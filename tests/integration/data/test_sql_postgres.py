@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -23,7 +24,7 @@ from mlops_assets.config.sql import SqlIncremental, SqlSource
 from mlops_assets.errors import EnvironmentProblemError, MlopsError, SchemaError, SourceError
 from mlops_assets.keys import ProjectId
 from mlops_assets.sources import SourceContext, source_for
-from mlops_assets.sources.incremental import Slice
+from mlops_assets.sources.incremental import Slice, Written
 from mlops_assets.sources.registry import incremental_source_for
 from resources.processes import free_port
 from tests.postgres_server import PostgresServer, has_postgres, postgres_server
@@ -248,6 +249,12 @@ def test_the_digest_is_of_the_rows(shop: PostgresServer, context: SourceContext)
         shop.execute(change)
         assert digest() not in seen, change
         seen.add(digest())
+    shop.execute(
+        "TRUNCATE orders", "INSERT INTO orders VALUES (1, '2024-01-01'), (1, '2024-01-01')"
+    )
+    pair = digest()
+    shop.execute("UPDATE orders SET id = 2")
+    assert digest() != pair, "equal rows hide each other"
 
 
 def test_a_query_is_a_source_too(
@@ -283,6 +290,31 @@ def test_every_row_is_taken_exactly_once(shop: PostgresServer, taker: Any) -> No
     assert sorted(by_time.rows) == by_id.rows == expected
     assert set(by_time.sizes) == {7, 1}
     assert set(by_id.sizes) == {5}
+
+
+def test_a_plan_is_bounded_and_says_what_waits(
+    shop: PostgresServer, context: SourceContext, taker: Any
+) -> None:
+    shop.execute("INSERT INTO orders(x) SELECT g FROM generate_series(1, 30) g")
+    taking = taker(by("id", max_rows_per_slice=1))
+    plan = taking.source.plan(taking.spec, {}, context)
+    assert (len(plan.slices), plan.waiting, plan.gaps) == (20, 30, ())
+    assert len({part.name for part in plan.slices}) == 20
+    assert all(a.end == b.start for a, b in itertools.pairwise(plan.slices))
+    assert [taking.take(), taking.take(), taking.take()] == [20, 10, 0]
+
+
+def test_a_slice_says_its_newest_time(
+    shop: PostgresServer, context: SourceContext, tmp_path: Path
+) -> None:
+    shop.execute("INSERT INTO orders(at) VALUES ('2024-01-02T03:04:05+01'), ('2024-01-01')")
+    spec = by("id").model_copy(update={"time_column": "at"})
+    found = incremental_source_for(spec)
+    assert found is not None
+    (part,) = found.plan(spec, {}, context).slices
+    # A plan is JSON in the store before it is read.
+    part = Slice(part.series, part.start, part.end, json.loads(json.dumps(dict(part.detail))))
+    assert found.write(spec, part, tmp_path, context) == Written(2, latest="2024-01-02T02:04:05Z")
 
 
 def test_negative_numbers_and_start(shop: PostgresServer, taker: Any) -> None:

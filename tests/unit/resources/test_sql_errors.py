@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mlops_assets.config.redaction import Redactor
 from mlops_assets.errors import EnvironmentProblemError, SourceError
-from resources.sql_errors import redactor_of, to_error
+from resources.sql_errors import to_error
 
 URI = "postgresql://me:hunter2@host/db"
 
@@ -20,7 +21,7 @@ class SaidError(Exception):
 
 
 def told(error: Exception) -> Exception:
-    return to_error(error, where="here", uri_env="DB", redactor=redactor_of("DB", URI))
+    return to_error(error, where="here", uri_env="DB", redactor=Redactor({"DB": URI}))
 
 
 @pytest.mark.parametrize(
