@@ -7,6 +7,7 @@ import json
 
 from mlops_assets import __version__
 from mlops_assets.config.project import Project
+from mlops_assets.config.sql import SqlSource
 
 PARTS = {
     "raw": ("sources", "checks"),
@@ -34,6 +35,10 @@ def code_version(project: Project, stage: str, source: str | None = None) -> str
     if stage == "raw" and source is not None:
         written = {part: (value or {}).get(source) for part, value in written.items()}
     digest = hashlib.sha256(json.dumps(written, sort_keys=True, default=str).encode())
+    if stage == "raw" and source is not None:
+        spec = project.spec.sources[source]
+        if isinstance(spec, SqlSource) and spec.query is not None:
+            digest.update(project.text(spec.query).encode())
     if stage == "features":
         digest.update(project.text(project.spec.features.query).encode())
     if stage == "model" and project.spec.model.type == "custom":

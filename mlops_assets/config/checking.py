@@ -14,6 +14,8 @@ from mlops_assets.config.model import CustomModel
 from mlops_assets.config.problems import Problem
 from mlops_assets.config.project import ProjectSpec
 from mlops_assets.config.query import check_query
+from mlops_assets.config.sql import SqlSource
+from mlops_assets.config.sql_query import find_sql_problem
 from mlops_assets.config.team import load_team
 from mlops_assets.config.workspace import find_workspace_problems
 
@@ -73,6 +75,10 @@ def _companion_problems(loaded: Loaded, spec: ProjectSpec, directory: Path) -> I
     wrong = {problem.path for problem in loaded.problems}
     if "features.query" not in wrong:
         yield from _query_problems(loaded, spec, directory)
+    for name, source in spec.sources.items():
+        is_readable = f"sources.{name}.query" not in wrong
+        if isinstance(source, SqlSource) and source.query is not None and is_readable:
+            yield from _source_query_problems(loaded, source.query, directory)
     if isinstance(spec.model, CustomModel) and "model.file" not in wrong:
         yield from _model_problems(loaded, spec.model.file, directory)
 
@@ -89,6 +95,18 @@ def _query_problems(loaded: Loaded, spec: ProjectSpec, directory: Path) -> Itera
         place, words = (problem.line, problem.column), (problem.found, problem.expected)
         yield Problem(shown, *place, "", *words, problem.suggestion, problem.severity)
     loaded.add(report.in_config)
+
+
+def _source_query_problems(loaded: Loaded, name: str, directory: Path) -> Iterator[Problem]:
+    shown = loaded.file.parent / name
+    try:
+        problem = find_sql_problem((directory / name).read_text("utf-8"))
+    except UnicodeDecodeError:
+        yield Problem(shown, None, None, "", "bytes that are not UTF-8", "UTF-8 text")
+        return
+    if problem is not None:
+        line, found, expected = problem
+        yield Problem(shown, line, None, "", found, expected)
 
 
 def _model_problems(loaded: Loaded, name: str, directory: Path) -> Iterator[Problem]:

@@ -13,6 +13,8 @@ _OPENING = ("{{", "{%", "{#")
 _EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _REFERENCE = re.compile(r"\s*env\.([A-Za-z_][A-Za-z0-9_]*)\s*")
 _EXPECTED = "only {{ env.NAME }}"
+_NAMING_KEY = "_env"
+_NAMED = re.compile(rf"\w{_NAMING_KEY}[\"']?\s*:\s*[\"']?([A-Z_][A-Z0-9_]*)\b")
 
 
 @dataclass
@@ -45,6 +47,26 @@ def referenced_names(data: Any) -> set[str]:
         for expression in _EXPRESSION.findall(text)
         if (match := _REFERENCE.fullmatch(expression))
     }
+
+
+def named_variables(data: Any) -> set[str]:
+    """Environment variables that a config names under keys such as ``uri_env``.
+
+    Args:
+        data: A config as written, or the text of its file.
+    """
+    if isinstance(data, str):
+        return set(_NAMED.findall(data))
+    if isinstance(data, Mapping):
+        own = {
+            value
+            for key, value in data.items()
+            if str(key).endswith(_NAMING_KEY) and isinstance(value, str)
+        }
+        return own.union(*map(named_variables, data.values()))
+    if isinstance(data, list | tuple):
+        return set().union(*map(named_variables, data))
+    return set()
 
 
 def _texts(data: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ from mlops_assets.config.model import CustomModel
 from mlops_assets.config.problems import FieldProblem, Location, nearest, show
 from mlops_assets.config.project import ProjectSpec
 from mlops_assets.config.sources import FilesSource
+from mlops_assets.config.sql import SqlSource
 from mlops_assets.keys import ProjectId
 
 PROJECTS = "project_configs"
@@ -44,6 +45,9 @@ def find_file_problems(spec: ProjectSpec, directory: Path) -> Iterator[FieldProb
     named: list[tuple[Location, str, str]] = [(("features", "query"), spec.features.query, ".sql")]
     if isinstance(spec.model, CustomModel):
         named.append((("model", "file"), spec.model.file, ".py"))
+    for name, source in spec.sources.items():
+        if isinstance(source, SqlSource) and source.query is not None:
+            named.append((("sources", name, "query"), source.query, ".sql"))
     for location, relative, suffix in named:
         if problem := _file_problem(location, relative, suffix, directory):
             yield problem

@@ -23,6 +23,7 @@ from mlops_assets.config.problems import (
 from mlops_assets.config.project import Project, ProjectSpec
 from mlops_assets.config.redaction import Redactor
 from mlops_assets.config.schema import COMPONENT_TYPE
+from mlops_assets.config.sql import SqlSource
 from mlops_assets.config.validation import validate
 from mlops_assets.config.yaml_reader import Document, Refusal, read_yaml
 from mlops_assets.keys import ProjectId
@@ -126,6 +127,7 @@ def _snapshot(spec: ProjectSpec, directory: Path) -> dict[str, str]:
     names = [spec.features.query]
     if spec.model.type == "custom":
         names.append(spec.model.file)
+    names += [s.query for s in spec.sources.values() if isinstance(s, SqlSource) and s.query]
     return {name: (directory / name).read_text(encoding="utf-8") for name in names}
 
 

@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from mlops_assets.config.environment import referenced_names
+from mlops_assets.config.environment import named_variables, referenced_names
 
 MASK = "***"
 MIN_LENGTH = 3
@@ -43,13 +43,15 @@ class Redactor:
 
     @classmethod
     def of_written(cls, written: Iterable[Any], environ: Mapping[str, str]) -> Redactor:
-        """A redactor for all environment references in configs as written.
+        """A redactor for all environment variables that configs as written refer to.
 
         Args:
             written: The ``written`` attributes of any number of projects.
             environ: Environment in which the references are resolved.
         """
-        names = {name for data in written for name in referenced_names(data)}
+        names = {
+            name for data in written for name in referenced_names(data) | named_variables(data)
+        }
         return cls({name: environ[name] for name in names if name in environ})
 
     def redact(self, text: str) -> str:
@@ -61,9 +63,18 @@ class Redactor:
 
 
 def _forms(value: str) -> set[str]:
-    """The value as it may turn up: itself, its lines, URL-encoded, and inside quotes."""
-    forms = {value, *(line.strip() for line in value.splitlines())}
+    """The value as it may turn up: itself, its lines, a URI's password, URL-encoded, quoted."""
+    forms = {value, *(line.strip() for line in value.splitlines()), *_passwords(value)}
     for form in list(forms):
         forms |= {quote(form), quote(form, safe=""), quote_plus(form)}
         forms |= {json.dumps(form)[1:-1], repr(form)[1:-1]}
     return {form for form in forms if len(form) >= MIN_LENGTH}
+
+
+def _passwords(value: str) -> set[str]:
+    """The password in a connection URI, as it stands there and as it was meant."""
+    try:
+        password = urlsplit(value).password if "://" in value else None
+    except ValueError:
+        return set()
+    return {password, unquote(password)} if password else set()

@@ -1,6 +1,7 @@
 """Kinds of sources, found by file name.
 
-A module that defines ``SOURCE`` is read whole; one that defines ``INCREMENTAL`` in slices.
+A module that defines ``SOURCE`` is read whole; one that defines ``INCREMENTAL`` in slices. Where
+one defines both, the spec's ``incremental`` decides.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def source_for(spec: Any) -> Source:
 
 def incremental_source_for(spec: Any) -> IncrementalSource | None:
     """The source that a spec's ``type`` names, if it is one that is taken in slices."""
+    if getattr(spec, "incremental", True) is None:
+        return None
     return _incremental().get(spec.type)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -71,4 +72,19 @@ def test_a_secret_never_survives(secret: str, before: str, after: str) -> None:
     redacted = Redactor({"S": secret}).redact(before + secret + after)
     assert secret not in redacted.replace("{{ env.S }}", "").replace("***@", "") or secret in (
         before + after
+    )
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"sources": {"a": {"uri_env": "SHOP_DB"}, "b": [{"other_env": "KEY"}]}},
+        "sources:\n  a: {uri_env: SHOP_DB}\n  b:\n    - other_env: 'KEY'\n",
+    ],
+)
+def test_variables_that_a_config_names_are_known(written: Any) -> None:
+    uri = "postgresql://me:p%40ss-word@host/db"
+    redactor = Redactor.of_written([written], {"SHOP_DB": uri, "KEY": "abcdef", "NOT": "other"})
+    assert redactor.redact(f"<{uri}> <p%40ss-word> <p@ss-word> <abcdef> <other>") == (
+        "<{{ env.SHOP_DB }}> <{{ env.SHOP_DB }}> <{{ env.SHOP_DB }}> <{{ env.KEY }}> <other>"
     )
