@@ -12,6 +12,7 @@ from mlops_assets.errors import MlopsError
 from mlops_assets.keys import DECISION_TAG
 from sensors.requests import lifecycle_keys, request
 
+WILL_RETRY_TAG = "dagster/will_retry"
 RECENT = 3
 """So many of the newest open decisions are looked at; older ones were overtaken by them."""
 
@@ -63,9 +64,14 @@ def build_retrain_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
 
 
 def run_state(instance: dg.DagsterInstance, decision: str) -> bool | None:
-    """Whether a decision's run goes on (True), has ended (False), or was never started (None)."""
+    """Whether a decision's run goes on (True), has ended (False), or was never started (None).
+
+    A run that Dagster will start again goes on.
+    """
     runs = instance.get_runs(dg.RunsFilter(tags={DECISION_TAG: decision}), limit=1)
-    return not runs[0].is_finished if runs else None
+    if not runs:
+        return None
+    return not runs[0].is_finished or runs[0].tags.get(WILL_RETRY_TAG) == "true"
 
 
 def _request(project: Project, decision: dict[str, object]) -> dg.RunRequest:

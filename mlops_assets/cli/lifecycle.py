@@ -61,17 +61,20 @@ def run_lifecycle(
     from mlops_assets.assets.settings import FORCE_TAG
     from mlops_assets.cli.progress import RunProgress
     from mlops_assets.definitions import build_folder_definitions, compose
+    from mlops_assets.launching.command_line import settle_dead_runs, worker_tag
 
     parts = [build_folder_definitions(project.directory, settings.root)]
     definitions = compose(parts, [], project.id.team, settings.root)
     job = definitions.resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())
     tags = {"team": project.id.team, "project": project.id.name, "mlops/cause": "command line"}
+    tags |= worker_tag()
     with (
         open_instance(settings) as instance,
         RunProgress(console, str(project.id)) as progress,
         _following(instance, run_id, progress),
     ):
+        settle_dead_runs(instance)
         job.execute_in_process(
             run_id=run_id,
             instance=instance,
