@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -35,19 +36,16 @@ def running_postgres() -> Iterator[str]:
                 [programs / "postgres", "-D", data, "-h", HOST, "-p", str(port), *options],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=become,
+                preexec_fn=become,  # noqa: PLW1509 - no threads yet
                 cwd=folder,
             )
+        # Immediate shutdown: tests kill clients, for which a polite one would wait.
         try:
             _wait(programs, server, port, folder)
             yield f"postgresql://dagster@{HOST}:{port}/postgres"
         finally:
-            server.terminate()  # "smart" would wait for clients that tests have killed
-            try:
-                server.wait(2)
-            except subprocess.TimeoutExpired:
-                server.send_signal(2)
-                server.wait(30)
+            server.send_signal(signal.SIGQUIT)
+            server.wait(30)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -66,7 +64,14 @@ def _become_nobody(folder: Path) -> Callable[[], None]:
 
 def _run(command: list[object], become: Callable[[], None] | None, folder: Path) -> None:
     parts = [str(part) for part in command]
-    done = subprocess.run(parts, preexec_fn=become, capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(
+        parts,
+        preexec_fn=become,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -74,7 +79,7 @@ def _wait(programs: Path, server: subprocess.Popen[bytes], port: int, folder: Pa
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and server.poll() is None:
         ready = [str(programs / "pg_isready"), "-h", HOST, "-p", str(port)]
-        if subprocess.run(ready, capture_output=True).returncode == 0:
+        if subprocess.run(ready, capture_output=True, check=False).returncode == 0:
             return
         time.sleep(0.1)
     raise AssertionError((folder / "log").read_text(errors="replace"))

@@ -55,7 +55,9 @@ def gpu_step():
     note("end")
 
 
-@dg.sensor(target=[quick], minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    target=[quick], minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING
+)
 def TEAM_wishes():
     for wish in sorted((PLACE / "wishes").glob("TEAM-*")):
         yield dg.RunRequest(run_key=wish.name, tags={"wish": wish.name})
