@@ -209,7 +209,7 @@ def running_instance(root: Path, postgres_port: int) -> Iterator[InstanceStack]:
         "PROBE_PLACE": str(root / "place"),
         "DAGSTER_HOME": str(root / "dagster"),
         **postgres_environment(postgres_port),
-        "MLOPS_LOGS_DIR": str(root / "compute_logs"),
+        "DAGSTER_STORAGE_DIR": str(root / "storage"),
     }
     stack = InstanceStack(root, environment, ports)
     try:

@@ -173,6 +173,10 @@ class TestRetrain:
             going = tick(sensor, platform, instance=instance)
             assert "is being carried out" in going.skip_message
             instance.report_run_failed(run)
+            instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+            again = tick(sensor, platform, instance=instance)
+            assert "is being carried out" in again.skip_message  # Dagster starts it once more
+            instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
             ended = tick(sensor, platform, instance=instance)
             assert "failed" in ended.skip_message
         assert [item.outcome for item in past_retrains(project, store)] == ["failed"]
