@@ -111,7 +111,7 @@ def select_assets(project: Project, stages: Sequence[str]) -> list[dg.AssetKey]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance under the home folder, created on first use.
+    """The Dagster instance of the settings; the one under the home folder is made on first use.
 
     Two processes that create its SQLite files at once would leave them unusable, so one waits.
     """
@@ -119,6 +119,10 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     from resources.dagster_home import ensure_dagster_home
 
+    if settings.dagster_home is not None:
+        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+            yield instance
+        return
     home = ensure_dagster_home(settings)
     with (home / "created.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

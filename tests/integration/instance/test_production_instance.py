@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import dagster as dg
 import psycopg2
@@ -114,6 +115,20 @@ def test_a_killed_code_server_takes_nobody_along_and_recovers(
     (stack.place / "beta.go").touch()
     until(lambda: is_success(instance, retry.run_id), stack.log("daemon"))
     until(lambda: set(stack.locations().values()) == {"RepositoryLocation"}, stack.log("web"))
+
+
+def test_reloading_a_code_server_leaves_its_runs_alone(
+    stack: InstanceStack, instance: dg.DagsterInstance
+) -> None:
+    run_id = stack.materialize("alpha", "probe", "gpu_step")
+    until(lambda: stack.marks("alpha"), stack.log("daemon"))
+    text = 'mutation { reloadRepositoryLocation(repositoryLocationName: "alpha") { __typename } }'
+    answer = stack.query(text)["reloadRepositoryLocation"]["__typename"]
+    assert answer == "WorkspaceLocationEntry"
+    time.sleep(6)  # run monitoring looks every two seconds
+    (stack.place / "alpha.go").touch()
+    until(lambda: is_success(instance, run_id), stack.log("daemon"))
+    assert retry_of(instance, run_id) is None
 
 
 def test_a_killed_daemon_neither_loses_nor_repeats_a_request(
