@@ -251,8 +251,8 @@ def _own_environment(settings: Settings, folder: Path) -> Iterator[Settings]:
         "MLOPS_TRITON_REPOSITORY": str(folder / "triton_repo"),
         "MLOPS_TRITON_ENVIRONMENTS": str(settings.triton_environments),
     }
-    cleared = ("MLOPS_STORE_URI", "MLOPS_TRITON_GRPC_URL", "MLOPS_TRITON_HTTP_URL")
-    cleared += ("MLOPS_DAGSTER_HOME",)
+    cleared = [f"MLOPS_TRITON_{kind}_URL" for kind in ("GRPC", "HTTP")]
+    cleared += ["MLOPS_STORE_URI", "MLOPS_DAGSTER_HOME"]
     before = {name: os.environ.get(name) for name in (*own, *cleared)}
     for name in cleared:
         os.environ.pop(name, None)
