@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from mlops_assets.launching.tags import LAUNCHED_BY_TAG
 from resources.processes import ProcessRecord, start_ticks
 
 WORKER_TAG = "mlops/worker"
@@ -21,7 +22,13 @@ def worker_tag() -> dict[str, str]:
 
 
 def has_died(tags: Mapping[str, str]) -> bool:
-    """Whether a run's command ended; False for other runs, and for those of another machine."""
+    """Whether a run's command ended; False for other runs, and for those of another machine.
+
+    A run that a launcher started is another run, though it may repeat one of a command and have
+    its tags.
+    """
+    if LAUNCHED_BY_TAG in tags:
+        return False
     host, _, rest = tags.get(WORKER_TAG, "").rpartition(":")[0].rpartition(":")
     ticks = tags.get(WORKER_TAG, "").rpartition(":")[2]
     if host != socket.gethostname() or not rest.isdigit() or not ticks.isdigit():

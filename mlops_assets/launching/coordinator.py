@@ -9,7 +9,7 @@ import dagster as dg
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 
 from mlops_assets.errors import ConfigError
-from mlops_assets.launching.tags import RUN_TAGS_METADATA
+from mlops_assets.launching.tags import LAUNCHER_TAG, PROCESS, RUN_TAGS_METADATA
 
 if TYPE_CHECKING:
     from dagster._core.workspace.context import BaseWorkspaceRequestContext
@@ -34,9 +34,9 @@ class ProjectRunCoordinator(QueuedRunCoordinator):
         except ConfigError as error:
             self._instance.report_run_failed(run, str(error))
             return self._instance.get_run_by_id(run.run_id) or run
+        wanted.setdefault(LAUNCHER_TAG, PROCESS)
         missing = {name: value for name, value in wanted.items() if name not in run.tags}
-        if missing:
-            self._instance.add_run_tags(run.run_id, missing)
+        self._instance.add_run_tags(run.run_id, missing)
         return super().submit_run(context)
 
 

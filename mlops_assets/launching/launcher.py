@@ -18,12 +18,11 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from mlops_assets.errors import EnvironmentProblemError
 from mlops_assets.launching.command_line import has_died
-from mlops_assets.launching.tags import LAUNCHED_BY_TAG, LAUNCHER_TAG
+from mlops_assets.launching.tags import LAUNCHED_BY_TAG, LAUNCHER_TAG, PROCESS
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-PROCESS = "process"
 CLASSES = {
     PROCESS: ("mlops_assets.launching.process", "ProcessRunLauncher"),
     "docker": ("mlops_assets.launching.docker", "ProjectDockerRunLauncher"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SERVER_TAG = "mlops/code_server"
 """Run tag: identity of the code server that was asked to start the run."""
 ASK_SECONDS = 5
-UNREACHABLE_SECONDS = 120
+UNREACHABLE_SECONDS = 600
 
 
 class ProcessRunLauncher(dg.DefaultRunLauncher):

@@ -7,6 +7,8 @@ from typing import Any
 
 from mlops_assets.config.compute import ComputeSpec
 
+PROCESS = "process"
+"""The launcher that every instance has."""
 LAUNCHER_TAG = "mlops/launcher"
 """Run tag: the launcher that the project asks for."""
 LAUNCHED_BY_TAG = "mlops/launched_by"

@@ -60,6 +60,7 @@ def test_the_button_gives_a_run_its_projects_tags(
     assert other is not None
     assert "dagster/max_runtime" not in other.tags
     assert other.tags["project"] == "churn"
+    assert other.tags["mlops/launcher"] == "process"  # the queue's limits count it
 
 
 def test_a_killed_worker_is_noticed_and_its_run_started_again(

@@ -122,6 +122,8 @@ def test_a_killed_command_is_noticed_and_its_run_settled(instance: dg.DagsterIns
         child.kill()
         child.wait()
     assert [health(run).status for run in runs] == [WorkerStatus.NOT_FOUND, WorkerStatus.RUNNING]
+    again = make_run(instance, {WORKER_TAG: tag, "mlops/launched_by": "process"})
+    instance.handle_new_event(_started(again.run_id))
     assert settle_dead_runs(instance) == [runs[0].run_id]
     statuses = [found.status for run in runs if (found := instance.get_run_by_id(run.run_id))]
     assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
