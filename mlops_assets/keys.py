@@ -171,6 +171,12 @@ DECISION_TAG = "mlops/decision"
 CAUSE_TAG = "mlops/cause"
 """Run tag: why the engine started the run."""
 
+GPU_POOL = "gpu"
+"""Dagster pool of the trainings that use a GPU."""
+
+DEPLOY_POOL = "triton_deploy"
+"""Dagster pool of the deployments: a model server takes one at a time."""
+
 LIFECYCLE_JOB = "lifecycle"
 """The one parameterised job of a code location: any project's assets."""
 

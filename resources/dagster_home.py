@@ -25,6 +25,20 @@ run_retries:
 concurrency:
   runs:
     max_concurrent_runs: 2
+  # At most one step at a time in a pool: `gpu` for trainings, `triton_deploy` for deployments.
+  # Another limit for one of them: `dagster instance concurrency set gpu 2`.
+  pools:
+    default_limit: 1
+    granularity: op
+# Each run gets the tags that its project's `compute:` asks for. Here they all run as processes.
+run_coordinator:
+  module: mlops_assets.launching
+  class: ProjectRunCoordinator
+run_launcher:
+  module: mlops_assets.launching
+  class: TaggedRunLauncher
+  config:
+    missing: process
 retention:
   schedule:
     purge_after_days: 30

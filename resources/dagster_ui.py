@@ -76,7 +76,18 @@ def find_dagster(settings: Settings) -> DagsterServer | None:
 
 
 def start_dagster(settings: Settings, port: int = DEFAULT_PORT) -> DagsterServer:
-    """Start ``dagster dev`` on loopback; it does not wait for it to be ready."""
+    """Start ``dagster dev`` on loopback; it does not wait for it to be ready.
+
+    Raises:
+        EnvironmentProblemError: The settings name an instance that somebody else runs.
+    """
+    if settings.dagster_home is not None:
+        raise EnvironmentProblemError(
+            "a Dagster of its own would run beside the one that is there",
+            found=f"MLOPS_DAGSTER_HOME={settings.dagster_home}",
+            expected="no MLOPS_DAGSTER_HOME",
+            fix="unset it, or use the instance that runs (see docs/production.md)",
+        )
     chosen = free_port(port)
     command = [sys.executable, "-m", "dagster", "dev"]
     command += ["--workspace", str(settings.root / "workspace.yaml")]

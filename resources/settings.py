@@ -31,6 +31,8 @@ class Settings:
         triton_repository: Triton's model repository (``MLOPS_TRITON_REPOSITORY``).
         triton_environments: Where the embedded Triton is installed; checkouts may share it
             (``MLOPS_TRITON_ENVIRONMENTS``).
+        dagster_home: Folder of the ``dagster.yaml`` of an instance that somebody else runs
+            (``MLOPS_DAGSTER_HOME``); without one, commands have an instance below ``home``.
     """
 
     root: Path
@@ -40,6 +42,7 @@ class Settings:
     triton_http_url: str
     triton_repository: Path
     triton_environments: Path
+    dagster_home: Path | None = None
 
     @classmethod
     def from_environment(
@@ -66,6 +69,7 @@ class Settings:
             triton_http_url=env.get("MLOPS_TRITON_HTTP_URL", f"http://{HOST}:{ports['http']}"),
             triton_repository=place / env.get("MLOPS_TRITON_REPOSITORY", "triton_repo"),
             triton_environments=place / env.get("MLOPS_TRITON_ENVIRONMENTS", home / "triton"),
+            dagster_home=place / named if (named := env.get("MLOPS_DAGSTER_HOME")) else None,
         )
 
 

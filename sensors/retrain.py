@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import dagster as dg
@@ -12,6 +13,9 @@ from mlops_assets.errors import MlopsError
 from mlops_assets.keys import DECISION_TAG
 from sensors.requests import lifecycle_keys, request
 
+WILL_RETRY_TAG = "dagster/will_retry"
+RETRY_SECONDS = 600.0
+"""Dagster starts a dead run again within seconds, or, when its code server is away, never."""
 RECENT = 3
 """So many of the newest open decisions are looked at; older ones were overtaken by them."""
 
@@ -63,9 +67,18 @@ def build_retrain_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
 
 
 def run_state(instance: dg.DagsterInstance, decision: str) -> bool | None:
-    """Whether a decision's run goes on (True), has ended (False), or was never started (None)."""
-    runs = instance.get_runs(dg.RunsFilter(tags={DECISION_TAG: decision}), limit=1)
-    return not runs[0].is_finished if runs else None
+    """Whether a decision's run goes on (True), has ended (False), or was never started (None).
+
+    A run that Dagster will start again goes on, unless that takes so long that it was given up.
+    """
+    records = instance.get_run_records(dg.RunsFilter(tags={DECISION_TAG: decision}), limit=1)
+    if not records:
+        return None
+    run, ended = records[0].dagster_run, records[0].end_time
+    if not run.is_finished:
+        return True
+    recently = ended is not None and time.time() - ended < RETRY_SECONDS
+    return recently and run.tags.get(WILL_RETRY_TAG) == "true"
 
 
 def _request(project: Project, decision: dict[str, object]) -> dg.RunRequest:

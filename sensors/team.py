@@ -8,7 +8,7 @@ import dagster as dg
 
 from mlops_assets.config.project import Project
 from sensors.alerts import build_alerts_sensor
-from sensors.automation import build_automation_sensor
+from sensors.automation import build_automation_sensors
 from sensors.fallback import build_fallback_schedules
 from sensors.monitoring import build_monitoring_sensor
 from sensors.new_data import build_new_data_sensor
@@ -33,7 +33,7 @@ def build_team_sensors(team: str, projects: Sequence[Project]) -> list[dg.Sensor
     ]
     automated = [project for project in projects if project.spec.automation.enabled]
     if automated:
-        sensors.append(build_automation_sensor(team, automated))
+        sensors.extend(build_automation_sensors(team, automated))
         sensors.append(build_new_data_sensor(team, automated))
         sensors.append(build_redeploy_sensor(team, automated))
     watched = [project for project in automated if project.spec.is_monitored]

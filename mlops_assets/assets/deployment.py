@@ -15,7 +15,7 @@ from mlops_assets.assets.upstream import require_latest
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError, ServerUnavailableError
-from mlops_assets.keys import DEPLOYMENT_CHECK
+from mlops_assets.keys import DEPLOY_POOL, DEPLOYMENT_CHECK
 
 if TYPE_CHECKING:
     from mlops_assets.policy.decision import Outcome
@@ -42,6 +42,7 @@ def build_deployment_asset(project: Project) -> dg.AssetsDefinition:
         description=f"`{project.id.triton_model}` on NVIDIA Triton: {project.spec.description}",
         code_version=code_version(project, "deployment"),
         condition=downstream_condition(),
+        pool=DEPLOY_POOL,
         checks=[
             dg.AssetCheckSpec(
                 DEPLOYMENT_CHECK, asset=key, description="The accepted model is live and answers."

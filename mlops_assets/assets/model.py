@@ -11,6 +11,7 @@ from mlops_assets.assets.settings import is_forced, project_asset
 from mlops_assets.assets.upstream import require_latest
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.project import Project
+from mlops_assets.keys import GPU_POOL
 
 if TYPE_CHECKING:
     from mlops_assets.training.train_bundle import TrainedBundle
@@ -33,6 +34,7 @@ def build_model_asset(project: Project) -> dg.AssetsDefinition:
         code_version=version,
         condition=downstream_condition(),
         fresh_for=project.spec.monitoring.freshness.model,
+        pool=GPU_POOL if project.spec.trains_on_gpu else None,
     )
     def model(
         context: dg.AssetExecutionContext, platform: PlatformResource

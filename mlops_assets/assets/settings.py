@@ -12,6 +12,7 @@ import dagster as dg
 
 from mlops_assets.assets.failures import reported
 from mlops_assets.config.project import Project
+from mlops_assets.launching.tags import RUN_TAGS_METADATA, compute_tags
 
 FORCE_TAG = "mlops/force"
 """Run tag: compute again even when nothing changed."""
@@ -30,6 +31,7 @@ def project_asset(
     deps: Iterable[Sequence[str]] = (),
     checks: Sequence[dg.AssetCheckSpec] = (),
     fresh_for: timedelta | None = None,
+    pool: str | None = None,
 ) -> Decorator:
     """``@dg.asset`` with everything that a project's assets have in common.
 
@@ -44,12 +46,14 @@ def project_asset(
         deps: Keys of the assets that it reads.
         checks: Checks that its body reports.
         fresh_for: Age from which the UI shows it as stale.
+        pool: Dagster pool in which its step takes a slot.
     """
 
     def decorate(body: Callable[..., Any]) -> dg.AssetsDefinition:
         return decorator(_reporting(project, body))
 
     freshness = dg.FreshnessPolicy.time_window(fail_window=fresh_for) if fresh_for else None
+    run_tags = compute_tags(project.spec.compute)
     decorator: Decorator = dg.asset(
         key=dg.AssetKey(path),
         deps=[dg.AssetKey(dep) for dep in deps],
@@ -62,6 +66,8 @@ def project_asset(
         automation_condition=condition if project.spec.automation.enabled else None,
         check_specs=checks,
         freshness_policy=freshness,
+        metadata={RUN_TAGS_METADATA: dg.MetadataValue.json(run_tags)} if run_tags else None,
+        pool=pool,
     )
     return decorate
 

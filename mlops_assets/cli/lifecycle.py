@@ -61,17 +61,20 @@ def run_lifecycle(
     from mlops_assets.assets.settings import FORCE_TAG
     from mlops_assets.cli.progress import RunProgress
     from mlops_assets.definitions import build_folder_definitions, compose
+    from mlops_assets.launching.command_line import settle_dead_runs, worker_tag
 
     parts = [build_folder_definitions(project.directory, settings.root)]
     definitions = compose(parts, [], project.id.team, settings.root)
     job = definitions.resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())
     tags = {"team": project.id.team, "project": project.id.name, "mlops/cause": "command line"}
+    tags |= worker_tag()
     with (
         open_instance(settings) as instance,
         RunProgress(console, str(project.id)) as progress,
         _following(instance, run_id, progress),
     ):
+        settle_dead_runs(instance)
         job.execute_in_process(
             run_id=run_id,
             instance=instance,
@@ -108,7 +111,7 @@ def select_assets(project: Project, stages: Sequence[str]) -> list[dg.AssetKey]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The Dagster instance under the home folder, created on first use.
+    """The Dagster instance of the settings; the one under the home folder is made on first use.
 
     Two processes that create its SQLite files at once would leave them unusable, so one waits.
     """
@@ -116,6 +119,10 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     from resources.dagster_home import ensure_dagster_home
 
+    if settings.dagster_home is not None:
+        with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+            yield instance
+        return
     home = ensure_dagster_home(settings)
     with (home / "created.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

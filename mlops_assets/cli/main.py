@@ -36,6 +36,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "predict": CommandEntry("predict:predict", "Ask the live model."),
     "rollback": CommandEntry("rollback:rollback", "Serve an earlier version again."),
     "retire": CommandEntry("retire:retire", "Take a model offline."),
+    "workspace": CommandEntry("workspace:workspace", "Print the code locations for production."),
+    "code-server": CommandEntry("workspace:code_server", "Serve one team's code to Dagster."),
     "triton": CommandEntry("triton:triton", "Manage the embedded Triton server."),
 }
 

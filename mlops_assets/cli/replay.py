@@ -256,6 +256,7 @@ def _own_environment(settings: Settings, folder: Path) -> Iterator[Settings]:
         "MLOPS_TRITON_ENVIRONMENTS": str(settings.triton_environments),
         "MLOPS_TRITON_GRPC_URL": None,
         "MLOPS_TRITON_HTTP_URL": None,
+        "MLOPS_DAGSTER_HOME": None,
     }
     with variables(own):
         yield Settings.from_environment(root=folder / "root")

@@ -39,6 +39,7 @@ def s3_world(settings: Settings, console: Console) -> Iterator[Settings]:
         "MLOPS_TRITON_ENVIRONMENTS": str(settings.triton_environments),
         "MLOPS_TRITON_GRPC_URL": None,
         "MLOPS_TRITON_HTTP_URL": None,
+        "MLOPS_DAGSTER_HOME": None,
         "AWS_PROFILE": None,
         "AWS_SESSION_TOKEN": None,
         **server.environment,

@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mlops_assets.config.automation import AutomationSpec
 from mlops_assets.config.base import ColumnName, Spec
+from mlops_assets.config.compute import ComputeSpec
 from mlops_assets.config.cross_field import FEATURES as FEATURES  # noqa: PLC0414 - re-exported
 from mlops_assets.config.cross_field import find_problems
 from mlops_assets.config.deployment import DeploymentSpec, TritonDeployment
@@ -61,6 +62,8 @@ class ProjectSpec(Spec):
     """What is watched."""
     automation: AutomationSpec = AutomationSpec()
     """What happens by itself."""
+    compute: ComputeSpec = ComputeSpec()
+    """Where its runs execute."""
 
     @property
     def primary(self) -> PrimarySpec:
@@ -77,6 +80,11 @@ class ProjectSpec(Spec):
         """Whether a live model is retrained by decisions, not by every new byte."""
         chosen = self.automation.retrain_on
         return self.is_monitored if chosen is None else chosen == "decision"
+
+    @property
+    def trains_on_gpu(self) -> bool:
+        """Whether a training takes a GPU for itself."""
+        return self.compute.gpus > 0 or self.training.devices == "cuda"
 
     @property
     def watched_metric(self) -> str:

@@ -68,6 +68,13 @@ attributes:
     cooldown: 1d
     max_retrains_per_week: 5
     fallback_schedule: "0 3 * * 1"
+  compute:
+    launcher: kubernetes
+    cpu: 4
+    memory: 16Gi
+    gpus: 1
+    environment: [DATA_URI]
+    timeout: 6h
 """
 
 

@@ -1,4 +1,4 @@
-"""``workspace.yaml``: one Dagster code location for each team."""
+"""``workspace.yaml``: one Dagster code location for each team, here or behind a code server."""
 
 from __future__ import annotations
 
@@ -18,6 +18,33 @@ _LOCATION = """\
       location_name: {team}
       working_directory: .
 """
+_SERVER = """\
+  - grpc_server:
+      host: {host}
+      port: {port}
+      location_name: {team}
+"""
+
+
+def render_grpc_workspace(teams: Iterable[str], host: str, port: int) -> str:
+    """A workspace whose locations are code servers.
+
+    Args:
+        teams: Names of the teams.
+        host: Host of every server; ``{team}`` in it stands for the team's name.
+        port: Port of every server; with one host for all, of the first: the others follow.
+    """
+    lines = ["# Made by `mlops workspace`: one code server per team.\nload_from:\n"]
+    for team, server_port in server_ports(teams, host, port).items():
+        place = host.replace("{team}", team)
+        lines.append(_SERVER.format(host=place, port=server_port, team=team))
+    return "".join(lines)
+
+
+def server_ports(teams: Iterable[str], host: str, port: int) -> dict[str, int]:
+    """Port of each team's code server: one for all hosts, or one after the other on one host."""
+    step = 0 if "{team}" in host else 1
+    return {team: port + step * number for number, team in enumerate(sorted(teams))}
 
 
 def teams_in_workspace(root: Path) -> list[str] | None:

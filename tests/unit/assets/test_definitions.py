@@ -106,6 +106,50 @@ def test_a_team_has_one_sensor_of_each_kind(root: Path) -> None:
     assert names == always
 
 
+def test_compute_is_on_every_asset_and_has_an_automation_sensor_of_its_own(root: Path) -> None:
+    file = root / "project_configs" / "sky" / "rain" / "defs.yaml"
+    file.write_text(GOOD + "  compute: {launcher: ecs, gpus: 1, timeout: 2h}\n")
+    definitions = build_team_definitions("sky", root)
+    named = {key: spec.metadata.get("mlops/run_tags") for key, spec in specs(definitions).items()}
+    mine = {key for key, value in named.items() if value is not None}
+    assert mine == {key for key in named if key.startswith("sky/rain/")}
+    tags = named["sky/rain/model"]
+    assert isinstance(tags, dg.JsonMetadataValue)
+    assert tags.value["mlops/launcher"] == "ecs"
+    assert tags.value["dagster/max_runtime"] == "7200"
+    targets = {
+        sensor.name: {key.path[1] for key in sensor.asset_selection.resolve(assets(definitions))}
+        for sensor in definitions.sensors or ()
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    }
+    assert targets == {"sky__automation": {"snow"}, "sky__rain__automation": {"rain"}}
+
+
+def assets(definitions: dg.Definitions) -> list[dg.AssetsDefinition]:
+    return [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
+
+
+def test_trainings_on_a_gpu_and_deployments_take_turns(root: Path) -> None:
+    for name, extra in (
+        ("rain", "  compute: {gpus: 1}\n"),
+        ("snow", "  training: {devices: cuda}\n"),
+    ):
+        (root / "project_configs" / "sky" / name / "defs.yaml").write_text(GOOD + extra)
+    graph = build_team_definitions("sky", root).resolve_asset_graph()
+    pools = {"/".join(key.path): graph.get(key).pools for key in graph.get_all_asset_keys()}
+    taken = {key: pool for key, pool in pools.items() if pool}
+    assert taken == {
+        f"sky/{name}/{stage}": {pool}
+        for name in ("rain", "snow")
+        for stage, pool in (("model", "gpu"), ("deployment", "triton_deploy"))
+    }
+
+
+def test_a_training_on_the_cpu_waits_for_nobody(root: Path) -> None:
+    graph = build_team_definitions("sky", root).resolve_asset_graph()
+    assert not graph.get(dg.AssetKey(["sky", "rain", "model"])).pools
+
+
 def test_a_monitored_project_has_the_way_back(root: Path) -> None:
     path = root / "project_configs" / "sky" / "rain" / "defs.yaml"
     streams = "  monitoring:\n    inference_log: {uri: live}\n    labels: {uri: labels}\n"

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mlops_assets.cli.lifecycle import open_instance
+from mlops_assets.errors import EnvironmentProblemError
+from resources.dagster_ui import start_dagster
 from resources.settings import Settings
 
 PROGRAM = """
@@ -16,6 +20,21 @@ from resources.settings import Settings
 with open_instance(Settings.from_environment()) as instance:
     instance.get_runs(limit=1)
 """
+
+
+def test_a_named_instance_is_used_and_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n")
+    named = tmp_path / "instance"
+    named.mkdir()
+    (named / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    environment = {"MLOPS_ROOT": str(tmp_path), "MLOPS_DAGSTER_HOME": "instance"}
+    settings = Settings.from_environment(environment)
+    with open_instance(settings) as instance:
+        assert instance.get_runs(limit=1) == []
+        assert instance.root_directory == str(named)
+    assert not (tmp_path / ".mlops" / "dagster").exists()
+    with pytest.raises(EnvironmentProblemError, match="MLOPS_DAGSTER_HOME"):
+        start_dagster(settings)
 
 
 def test_several_processes_may_create_it_at_once(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_the_environment_decides(root: Path, tmp_path: Path) -> None:
             "MLOPS_TRITON_HTTP_URL": "http://triton:2",
             "MLOPS_TRITON_REPOSITORY": "/models",
             "MLOPS_TRITON_ENVIRONMENTS": "shared",
+            "MLOPS_DAGSTER_HOME": "deploy/dagster",
         }
     )
     assert settings == Settings(
@@ -51,6 +52,7 @@ def test_the_environment_decides(root: Path, tmp_path: Path) -> None:
         triton_http_url="http://triton:2",
         triton_repository=Path("/models"),
         triton_environments=root / "shared",
+        dagster_home=root / "deploy" / "dagster",
     )
     relative = Settings.from_environment({"MLOPS_STORE_URI": "here"}, root)
     assert relative.store_uri == str(root / "here")

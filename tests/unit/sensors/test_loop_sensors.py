@@ -162,7 +162,11 @@ class TestRetrain:
         assert not tick(sensor, platform).run_requests
 
     def test_a_run_that_ends_without_an_outcome_counts_as_failed(
-        self, make: MakeProject, platform: PlatformResource, store: Store
+        self,
+        make: MakeProject,
+        platform: PlatformResource,
+        store: Store,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         project = make()
         decide(store, project)
@@ -173,6 +177,10 @@ class TestRetrain:
             going = tick(sensor, platform, instance=instance)
             assert "is being carried out" in going.skip_message
             instance.report_run_failed(run)
+            instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+            again = tick(sensor, platform, instance=instance)
+            assert "is being carried out" in again.skip_message  # Dagster starts it once more
+            monkeypatch.setattr("sensors.retrain.RETRY_SECONDS", 0)  # it never did
             ended = tick(sensor, platform, instance=instance)
             assert "failed" in ended.skip_message
         assert [item.outcome for item in past_retrains(project, store)] == ["failed"]

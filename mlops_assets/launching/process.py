@@ -1,0 +1,115 @@
+"""Runs as processes of their team's code server, noticed when that server is gone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import dagster as dg
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+if TYPE_CHECKING:
+    from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
+    from dagster._grpc.client import DagsterGrpcClient
+    from dagster._serdes import ConfigurableClassData
+
+SERVER_TAG = "mlops/code_server"
+"""Run tag: identity of the code server that was asked to start the run."""
+ASK_SECONDS = 5
+UNREACHABLE_SECONDS = 600
+
+
+class ProcessRunLauncher(dg.DefaultRunLauncher):
+    """Dagster's default launcher, which also notices that a code server is gone.
+
+    A code server reports a worker of its own that died. Nobody reports the workers of a server that
+    was killed together with them: their runs would go on for ever and keep their pool slots. A
+    server that ``mlops code-server`` starts has an identity of its own for each start, so one that
+    answers with another identity has lost its workers.
+
+    Args:
+        watch: Whether to look after code servers. Only where `mlops code-server` starts them:
+            servers that `dagster dev` manages change their identity while runs go on.
+        unreachable_seconds: A server that did not answer for so long is taken for gone.
+    """
+
+    def __init__(
+        self,
+        inst_data: ConfigurableClassData | None = None,
+        watch: bool = False,
+        unreachable_seconds: int = UNREACHABLE_SECONDS,
+    ) -> None:
+        super().__init__(inst_data)
+        self.watch = watch
+        self.unreachable_seconds = unreachable_seconds
+        self._silent_since: dict[str, float] = {}
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """What may stand under ``process:``."""
+        return {
+            "watch": dg.Field(bool, default_value=False),
+            "unreachable_seconds": dg.Field(int, default_value=UNREACHABLE_SECONDS),
+        }
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
+    ) -> ProcessRunLauncher:
+        """The launcher as configured."""
+        return cls(inst_data, **config_value)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Note the code server's identity, and let it start the run."""
+        run = context.dagster_run
+        if self.watch and context.workspace and run.remote_job_origin:
+            origin = run.remote_job_origin.repository_origin.code_location_origin
+            location = context.workspace.get_code_location(origin.location_name)
+            client = cast("GrpcServerCodeLocation", location).client
+            self._instance.add_run_tags(run.run_id, {SERVER_TAG: client.get_server_id()})
+        super().launch_run(context)
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Whether code servers are looked after."""
+        return self.watch
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Whether the code server that started the run is still the same."""
+        from dagster._core.errors import DagsterUserCodeUnreachableError
+
+        expected, address = run.tags.get(SERVER_TAG), run.tags.get(GRPC_INFO_TAG)
+        if not expected or not address:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        try:
+            found = _client(address).get_server_id(timeout=ASK_SECONDS)
+        except DagsterUserCodeUnreachableError:
+            return self._silent(address)
+        self._silent_since.pop(address, None)
+        if found == expected:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        text = "the code server was started again, and its run workers ended with it"
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, text)
+
+    def _silent(self, address: str) -> CheckRunHealthResult:
+        since = self._silent_since.setdefault(address, time.monotonic())
+        seconds = time.monotonic() - since
+        if seconds < self.unreachable_seconds:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        text = f"the code server has not answered for {seconds:.0f} s"
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, text)
+
+
+def _client(address: str) -> DagsterGrpcClient:
+    from dagster._grpc.client import DagsterGrpcClient
+
+    info = json.loads(address)
+    return DagsterGrpcClient(
+        port=info.get("port"),
+        socket=info.get("socket"),
+        host=info.get("host", "localhost"),
+        use_ssl=bool(info.get("use_ssl", False)),
+    )
