@@ -68,6 +68,10 @@ class ProjectId:
         """Asset key of one raw source."""
         return [self.team, self.name, "raw", source]
 
+    def landing_key(self, source: str) -> list[str]:
+        """Asset key of the slices of one growing source."""
+        return [self.team, self.name, "landing", source]
+
     @property
     def features_key(self) -> list[str]:
         """Asset key of the features."""
@@ -111,6 +115,14 @@ class ProjectId:
     def raw_collection(self, source: str) -> str:
         """Store collection of one raw source."""
         return f"{self.team}/{self.name}/raw/{source}"
+
+    def landing_collection(self, source: str) -> str:
+        """Store collection of the slices of one growing source."""
+        return f"{self.team}/{self.name}/landing/{source}"
+
+    def gaps_prefix(self, source: str) -> str:
+        """Prefix of the records of what one growing source lost before it was taken."""
+        return f"{self.team}/{self.name}/gaps/{source}"
 
     @property
     def features_collection(self) -> str:
@@ -158,6 +170,12 @@ LABELS_CHECK = "labels"
 
 FILES_CHECK = "files"
 """Name of the check on the files of the inference log and of the labels."""
+
+GAPS_CHECK = "no_gaps"
+"""Name of the check that fails when a growing source lost data before they were taken."""
+
+DEAD_LETTERS_CHECK = "no_dead_letters"
+"""Name of the check that warns when part of a slice could not be read."""
 
 DEPLOYMENT_CHECK = "deployment"
 """Name of the check that says whether a deployment succeeded."""

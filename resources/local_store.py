@@ -66,6 +66,13 @@ class LocalStore(ManifestStore):
         """Paths of the version's files; other machines need them on a shared file system."""
         return [str(path) for path in self.files(manifest)]
 
+    def inspect(self, manifest: Manifest) -> None:
+        """Look at the sizes of the version's files."""
+        if manifest.location:
+            self.path(manifest)
+        else:
+            self.files(manifest)
+
     def verify(self, manifest: Manifest) -> None:
         """Compare every file's SHA-256."""
         if manifest.location:

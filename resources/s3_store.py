@@ -72,6 +72,17 @@ class S3Store(ManifestStore):
         """``s3://`` addresses of the version's files."""
         return [f"{self.uri}/{_key(entry)}" for entry in manifest.entries]
 
+    def inspect(self, manifest: Manifest) -> None:
+        """Look at listings of the version's folders."""
+        sizes: dict[str, int] = {}
+        for location in sorted({str(entry.location) for entry in manifest.entries}):
+            listed = self.place.listing(f"{checked_location(location)}/")
+            sizes |= {self.place.name(item.key): item.bytes for item in listed}
+        for entry in manifest.entries:
+            if sizes.get(_key(entry)) != entry.bytes:
+                problem = "a file is missing, or was changed or cut short"
+                raise damage(manifest, f"{self.uri}/{_key(entry)}", problem)
+
     def verify(self, manifest: Manifest) -> None:
         """Read every byte from S3 again and compare."""
         for entry in manifest.entries:

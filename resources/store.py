@@ -170,6 +170,14 @@ class Store(Protocol):
         """The version's files as paths or ``s3://`` addresses that other machines can read."""
         ...
 
+    def inspect(self, manifest: Manifest) -> None:
+        """Look whether a version's files are there in their sizes, without reading them.
+
+        Raises:
+            StoreError: Files are missing, or have another size.
+        """
+        ...
+
     def verify(self, manifest: Manifest) -> None:
         """Read every byte of a version.
 

@@ -43,14 +43,21 @@ class SourceState:
         return f"{self.project}/{self.source}"
 
 
-def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition:
-    """One sensor for all sources of a team.
+def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition | None:
+    """One sensor for all sources of a team that are read whole; None when there are none.
 
     Its cursor holds each source's last seen digest; a run's key contains the digest and the
     version before it, so that a killed daemon neither loses nor repeats an ingestion. A source
     that cannot be read is reported as such and does not hold the others up.
     """
-    sources = [(project, name) for project in projects for name in project.spec.sources]
+    sources = [
+        (project, name)
+        for project in projects
+        for name, spec in project.spec.sources.items()
+        if spec.slices is None
+    ]
+    if not sources:
+        return None
 
     @dg.sensor(
         name=f"{team}__new_data",

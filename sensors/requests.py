@@ -11,7 +11,7 @@ from mlops_assets.keys import CAUSE_TAG
 def lifecycle_keys(project: Project) -> list[dg.AssetKey]:
     """Raw data to deployment of one project."""
     own = project.id
-    paths = [own.raw_key(source) for source in project.spec.sources]
+    paths = project.source_keys
     paths += [own.features_key, own.model_key, own.evaluation_key, own.deployment_key]
     return [dg.AssetKey(path) for path in paths]
 

@@ -10,6 +10,7 @@ from mlops_assets.config.project import Project
 from sensors.alerts import build_alerts_sensor
 from sensors.automation import build_automation_sensors
 from sensors.fallback import build_fallback_schedules
+from sensors.landing import build_landing_sensor
 from sensors.monitoring import build_monitoring_sensor
 from sensors.new_data import build_new_data_sensor
 from sensors.reconcile import build_reconcile_sensor
@@ -34,8 +35,12 @@ def build_team_sensors(team: str, projects: Sequence[Project]) -> list[dg.Sensor
     automated = [project for project in projects if project.spec.automation.enabled]
     if automated:
         sensors.extend(build_automation_sensors(team, automated))
-        sensors.append(build_new_data_sensor(team, automated))
         sensors.append(build_redeploy_sensor(team, automated))
+        for sensor in (
+            build_new_data_sensor(team, automated),
+            build_landing_sensor(team, automated),
+        ):
+            sensors.extend([sensor] if sensor is not None else [])
     watched = [project for project in automated if project.spec.is_monitored]
     if watched:
         sensors.append(build_monitoring_sensor(team, watched))

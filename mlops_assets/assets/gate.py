@@ -68,8 +68,8 @@ class QualityGate:
             stored = manifest.metadata[RESULTS]
             self.results = [ExpectationResult.from_dict(result) for result in stored]
             return
-        path = platform.store().path(manifest)
-        self.check(platform.spark().read.parquet(str(path)), None)
+        files = platform.store().files(manifest)
+        self.check(platform.spark().read.parquet(*(str(file) for file in files)), None)
 
     @contextmanager
     def reporting(self) -> Iterator[list[dg.AssetCheckResult]]:

@@ -7,6 +7,7 @@ import dagster as dg
 from mlops_assets.assets.deployment import build_deployment_asset
 from mlops_assets.assets.evaluation import build_evaluation_asset
 from mlops_assets.assets.features import build_features_asset
+from mlops_assets.assets.landing import build_landing_asset
 from mlops_assets.assets.model import build_model_asset
 from mlops_assets.assets.monitoring import build_monitoring_asset
 from mlops_assets.assets.raw import build_raw_asset
@@ -19,6 +20,7 @@ def build_project_definitions(project: Project) -> dg.Definitions:
     """Raw data to deployment of one project and, where traffic is logged, the way back."""
     return dg.Definitions(
         assets=[
+            *_landing(project),
             *(build_raw_asset(project, source) for source in project.spec.sources),
             build_features_asset(project),
             build_model_asset(project),
@@ -27,6 +29,11 @@ def build_project_definitions(project: Project) -> dg.Definitions:
             *_monitoring(project),
         ]
     )
+
+
+def _landing(project: Project) -> list[dg.AssetsDefinition]:
+    growing = [name for name, spec in project.spec.sources.items() if spec.slices is not None]
+    return [build_landing_asset(project, name) for name in growing]
 
 
 def _monitoring(project: Project) -> list[dg.AssetsDefinition]:

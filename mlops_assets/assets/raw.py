@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.assets.conditions import raw_condition
+from mlops_assets.assets.conditions import downstream_condition, raw_condition
 from mlops_assets.assets.gate import QualityGate
 from mlops_assets.assets.metadata import column_schema, table
 from mlops_assets.assets.platform import PlatformResource
@@ -23,14 +23,20 @@ def build_raw_asset(project: Project, source: str) -> dg.AssetsDefinition:
     """
     spec = project.spec.sources[source]
     key = dg.AssetKey(project.id.raw_key(source))
+    refresh = not project.spec.retrains_on_decision
+    grows = spec.slices is not None
 
     @project_asset(
         project,
         key.path,
+        deps=[project.id.landing_key(source)] if grows else [],
         description=spec.description or f"Raw data of source `{source}` ({spec.type}).",
         kinds={"spark", "parquet", spec.type},
         code_version=code_version(project, "raw", source),
-        condition=raw_condition(refresh=not project.spec.retrains_on_decision),
+        # A live model that decisions retrain gets its new slices with the retraining.
+        condition=downstream_condition(refresh=True)
+        if grows and refresh
+        else raw_condition(refresh=refresh),
         checks=build_check_specs(project, source, key),
         fresh_for=project.spec.monitoring.freshness.raw,
     )

@@ -105,7 +105,7 @@ def select_assets(project: Project, stages: Sequence[str]) -> list[dg.AssetKey]:
         "evaluation": project.id.evaluation_key,
         "deployment": project.id.deployment_key,
     }
-    paths = [project.id.raw_key(source) for source in project.spec.sources if "raw" in stages]
+    paths = project.source_keys if "raw" in stages else []
     return [dg.AssetKey(path) for path in (*paths, *(single[s] for s in single if s in stages))]
 
 

@@ -12,8 +12,10 @@ import click
 from mlops_assets.config.project import Project
 from mlops_assets.keys import (
     DATA_QUALITY_CHECK,
+    DEAD_LETTERS_CHECK,
     DEPLOYMENT_CHECK,
     DRIFT_CHECK,
+    GAPS_CHECK,
     LABELS_CHECK,
     NEEDS_PEOPLE_CHECK,
     PERFORMANCE_CHECK,
@@ -143,6 +145,10 @@ def check_keys(project: Project) -> list[AssetCheckKey]:
         (project.id.evaluation_key, PROMOTION_CHECK),
         (project.id.deployment_key, DEPLOYMENT_CHECK),
     ]
+    growing = [name for name, spec in project.spec.sources.items() if spec.slices is not None]
+    for name in growing:
+        checks = (GAPS_CHECK, DEAD_LETTERS_CHECK)
+        others += [(project.id.landing_key(name), check) for check in checks]
     if project.spec.is_monitored:
         watched = (DATA_QUALITY_CHECK, DRIFT_CHECK, PERFORMANCE_CHECK, LABELS_CHECK)
         others += [(project.id.monitoring_key, name) for name in watched]

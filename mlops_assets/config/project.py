@@ -123,3 +123,13 @@ class Project:
         if name in self.files:
             return self.files[name]
         return (self.directory / name).read_text(encoding="utf-8")
+
+    @property
+    def source_keys(self) -> list[list[str]]:
+        """Asset keys of all raw data, and of the slices of growing sources before them."""
+        keys = []
+        for name, source in self.spec.sources.items():
+            if source.slices is not None:
+                keys.append(self.id.landing_key(name))
+            keys.append(self.id.raw_key(name))
+        return keys

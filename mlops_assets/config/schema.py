@@ -25,7 +25,6 @@ PATTERNS: dict[str, str] = {
     r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$": "team:<name> or an e-mail address",
     r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$": "<package>.<table>",
     r"^[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}$": "<schema>.<table>",
-    r"^[A-Z_][A-Z0-9_]*$": "the name of an environment variable (capital letters)",
 }
 """Words for every pattern of the spec: a reader should not have to read regular expressions."""
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from mlops_assets.config.base import ColumnName, Spec
+from datetime import timedelta
+
+from pydantic import Field
+
+from mlops_assets.config.base import ColumnName, Duration, Spec
+
+
+class Intake(Spec):
+    """When new rows of a growing source are taken by themselves."""
+
+    every: Duration = timedelta(minutes=10)
+    """Rows that are waiting are taken at the latest after so long."""
+    waiting: int = Field(default=100_000, ge=1)
+    """Rows or messages from which they are taken at once."""
 
 
 class SourceBase(Spec):
@@ -17,3 +30,8 @@ class SourceBase(Spec):
     columns: dict[ColumnName, str] = {}  # noqa: RUF012 - pydantic copies defaults
     """Expected columns with Spark SQL types; other types or missing columns block, extra columns
     pass. Empty: the version before is the contract."""
+
+    @property
+    def slices(self) -> Intake | None:
+        """When slices are taken, for a source that is taken in slices."""
+        return None

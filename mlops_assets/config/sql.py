@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from mlops_assets.config.base import ColumnName, Duration, Spec
 from mlops_assets.config.features import RelativeFile
 from mlops_assets.config.problems import FieldProblem, FieldProblems, show
-from mlops_assets.config.source_base import SourceBase
+from mlops_assets.config.source_base import Intake, SourceBase
 
 TABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}$"
 VARIABLE_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
@@ -35,6 +35,8 @@ class SqlIncremental(Spec):
     began: they may still commit rows that belong to it."""
     max_rows_per_slice: int = Field(default=1_000_000, ge=1, le=100_000_000)
     """Rows of a slice. More only where more rows have the same value: they are never split."""
+    intake: Intake = Intake()
+    """When new rows are taken."""
     nulls: Literal["refuse", "skip"] = "refuse"
     """What rows without a value in the column do: they could never be taken. ``refuse`` stops the
     source until they are gone, ``skip`` leaves them out."""
@@ -88,3 +90,8 @@ class SqlSource(SourceBase):
         if problems:
             raise FieldProblems(problems)
         return self
+
+    @property
+    def slices(self) -> Intake | None:
+        """When slices are taken, for an incremental source."""
+        return self.incremental.intake if self.incremental else None

@@ -110,7 +110,7 @@ def materialize_features(
         check_values(staged_table, found, spec, where)
         return check(staged_table, found)
 
-    inputs = {name: store.path(manifest) for name, manifest in raw.items()}
+    inputs = {name: store.files(manifest) for name, manifest in raw.items()}
     with store.staging(collection) as staged:
         query = project.text(spec.features.query)
         df = build_features(spark_factory(), spec, query, inputs, where=where)

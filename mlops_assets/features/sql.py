@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ def build_features(
     spark: SparkSession,
     spec: ProjectSpec,
     query: str,
-    inputs: Mapping[str, Path | DataFrame],
+    inputs: Mapping[str, Sequence[Path] | DataFrame],
     *,
     where: str = "features",
 ) -> DataFrame:
@@ -35,7 +35,7 @@ def build_features(
         spark: The session.
         spec: The project's spec.
         query: Text of the query.
-        inputs: Raw data by source name: the folder of a version, or a data frame.
+        inputs: Raw data by source name: the files of a version, or a data frame.
         where: The query, for messages.
 
     Returns:
@@ -91,11 +91,12 @@ def query_errors(spec: ProjectSpec, where: str) -> Iterator[None]:
 
 
 @contextmanager
-def _views(spark: SparkSession, inputs: Mapping[str, Path | DataFrame]) -> Iterator[None]:
+def _views(spark: SparkSession, inputs: Mapping[str, Sequence[Path] | DataFrame]) -> Iterator[None]:
     """The sources as views, for as long as the query is analysed."""
     try:
         for name, data in inputs.items():
-            table = spark.read.parquet(str(data)) if isinstance(data, Path) else data
+            files = [str(path) for path in data] if isinstance(data, Sequence) else []
+            table: DataFrame = spark.read.parquet(*files) if files else data
             table.createOrReplaceTempView(name)
         yield
     finally:

@@ -143,7 +143,7 @@ def make_world(
         raw = store.latest(project.id.raw_collection(name))
         if raw is None:
             raise ConfigError("there are no raw data to replay", where=f"{project.id} {name}")
-        sources[name] = ds.dataset(store.path(raw), format="parquet")
+        sources[name] = ds.dataset(store.files(raw), format="parquet")
     return World(
         load_project(home, folder),
         folder,

@@ -6,14 +6,15 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.project import Project
-from mlops_assets.errors import SourceError
+from mlops_assets.errors import EmptyDataError, SourceError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.landing import landed
 from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
 from mlops_assets.tables.contract import check_contract, require_columns, require_distinct_names
@@ -21,6 +22,7 @@ from mlops_assets.tables.profile import TableProfile
 from mlops_assets.tables.publish import (
     Check,
     TableTarget,
+    combine_tables,
     publish_table,
     reusable,
     seconds_since,
@@ -72,7 +74,10 @@ def source_digest(project: Project, source_name: str) -> str:
     spec = project.spec.sources[source_name]
     with tempfile.TemporaryDirectory(prefix="mlops-digest-") as workspace:
         context = _context(project, source_name, Path(workspace))
-        content = source_for(spec).digest(spec, context)
+        return _digest(spec, source_for(spec).digest(spec, context))
+
+
+def _digest(spec: Any, content: Any) -> str:
     parts = [LAYOUT, content, dict(spec.columns), sorted(spec.pii), spec.time_column]
     return f"sha256:{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}"
 
@@ -105,6 +110,8 @@ def ingest(
         QualityError: The check refused the data.
         StoreError: The store cannot be written.
     """
+    if project.spec.sources[source_name].slices is not None:
+        return _combine(project, source_name, store, spark_factory, check, force=force)
     started = time.perf_counter()
     collection = project.id.raw_collection(source_name)
     digest = source_digest(project, source_name)
@@ -125,6 +132,57 @@ def ingest(
         target = TableTarget(store, collection, digest, spec.pii, {"added_columns": added})
         manifest, profile = publish_table(table, staged, target, check=check)
     return IngestResult(manifest, profile, False, tuple(added), seconds_since(started))
+
+
+def _combine(
+    project: Project,
+    source_name: str,
+    store: Store,
+    spark_factory: Callable[[], SparkSession],
+    check: Check,
+    *,
+    force: bool,
+) -> IngestResult:
+    """Make all slices of a growing source, without copying them, the newest raw version."""
+    started = time.perf_counter()
+    spec = project.spec.sources[source_name]
+    collection = project.id.raw_collection(source_name)
+    slices = [manifest for manifest in landed(project, source_name, store) if manifest.rows]
+    digest = _digest(spec, [manifest.data_version for manifest in slices])
+    known = None if force else reusable(store, collection, digest)
+    if known is not None:
+        return IngestResult(known, stored_profile(known), True, (), seconds_since(started))
+    where = f"{project.id} {source_name}"
+    if not slices:
+        raise EmptyDataError(
+            "there are no rows yet",
+            where=where,
+            expected="at least one row in a slice",
+            fix=f"materialize landing/{source_name}, and look at the source",
+        )
+    paths = [p for m in slices for p in store.files(m) if p.suffix == ".parquet"]
+    entries = [e for m in slices for e in m.entries if e.path.endswith(".parquet")]
+    has_grown = _has_grown(paths)
+    with reading(where), store.staging(collection) as staged:
+        reader = spark_factory().read.option("mergeSchema", str(has_grown).lower())
+        df = reader.parquet(*(str(path) for path in paths))
+        added = _check_columns(df, project, source_name, store.latest(collection))
+        metadata = {"added_columns": added, "slices": len(slices)}
+        target = TableTarget(store, collection, digest, spec.pii, metadata)
+        if has_grown:  # one version's files have the same columns
+            table = stage_table(df, staged)
+            manifest, profile = publish_table(table, staged, target, check=check)
+        else:
+            manifest, profile = combine_tables(df, paths, entries, target, check=check)
+    return IngestResult(manifest, profile, False, tuple(added), seconds_since(started))
+
+
+def _has_grown(paths: Sequence[Path]) -> bool:
+    """Whether files differ in their columns."""
+    import pyarrow.parquet as pq
+
+    first = pq.read_schema(paths[0])
+    return any(not pq.read_schema(path).equals(first) for path in paths[1:])
 
 
 def _context(project: Project, name: str, workspace: Path) -> SourceContext:

@@ -1,7 +1,7 @@
 """Kinds of sources, found by file name.
 
 A module that defines ``SOURCE`` is read whole; one that defines ``INCREMENTAL`` in slices. Where
-one defines both, the spec's ``incremental`` decides.
+one defines both, the spec's ``slices`` decides.
 """
 
 from __future__ import annotations
@@ -31,11 +31,20 @@ def source_for(spec: Any) -> Source:
     return sources[spec.type]
 
 
-def incremental_source_for(spec: Any) -> IncrementalSource | None:
-    """The source that a spec's ``type`` names, if it is one that is taken in slices."""
-    if getattr(spec, "incremental", True) is None:
-        return None
-    return _incremental().get(spec.type)
+def incremental_source_for(spec: Any) -> IncrementalSource:
+    """The source that a spec's ``type`` names, which is taken in slices.
+
+    Raises:
+        ConfigError: It is not taken in slices.
+    """
+    sources = _incremental()
+    if spec.type not in sources or spec.slices is None:
+        raise ConfigError(
+            "not a source that is taken in slices",
+            found=spec.type,
+            expected=f"one of {', '.join(sources)}",
+        )
+    return sources[spec.type]
 
 
 def source_types() -> tuple[str, ...]:

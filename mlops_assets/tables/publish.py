@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import EmptyDataError, StoreError
 from mlops_assets.tables.profile import TableProfile, profile
-from resources.store import Column, Draft, Manifest, Store
+from resources.store import Column, Draft, FileEntry, Manifest, Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -68,8 +68,48 @@ def publish_table(
         EmptyDataError: There are no rows.
         QualityError: The check refuses the data; nothing is published.
     """
-    columns = [Column(name=f.name, type=f.dataType.simpleString()) for f in staged.schema]
-    found = profile(sorted(folder.glob("*.parquet")), columns, pii=target.pii)
+    found, metadata = _audited(staged, sorted(folder.glob("*.parquet")), target, check)
+
+    def publish(draft: Draft) -> Manifest:
+        return target.store.publish(target.collection, folder, draft)
+
+    return _publish(publish, target, found, metadata), found
+
+
+def combine_tables(
+    table: DataFrame,
+    files: Sequence[Path],
+    entries: Sequence[FileEntry],
+    target: TableTarget,
+    *,
+    check: Check,
+) -> tuple[Manifest, TableProfile]:
+    """Profile and check files that are in the store, then make them one version.
+
+    Args:
+        table: The files as one table.
+        files: Where they lie.
+        entries: What they are in the store, with their folders.
+        target: Where the version goes.
+        check: The judge.
+
+    Raises:
+        EmptyDataError: There are no rows.
+        QualityError: The check refuses the data; nothing is published.
+    """
+    found, metadata = _audited(table, files, target, check)
+
+    def publish(draft: Draft) -> Manifest:
+        return target.store.combine(target.collection, entries, draft)
+
+    return _publish(publish, target, found, metadata), found
+
+
+def _audited(
+    table: DataFrame, files: Sequence[Path], target: TableTarget, check: Check
+) -> tuple[TableProfile, dict[str, Any]]:
+    columns = [Column(name=f.name, type=f.dataType.simpleString()) for f in table.schema]
+    found = profile(files, columns, pii=target.pii)
     if found.rows == 0:
         raise EmptyDataError(
             "there are no rows",
@@ -77,10 +117,8 @@ def publish_table(
             expected="at least one row",
             fix="look at the source and at the query's conditions; the version before stays",
         )
-    verdict = check(staged, found) or {}
-    metadata = {**target.metadata, PROFILE: found.to_dict(), **verdict}
-    manifest = _publish(folder, target, found, metadata)
-    return manifest, found
+    verdict = check(table, found) or {}
+    return found, {**target.metadata, PROFILE: found.to_dict(), **verdict}
 
 
 def reusable(store: Store, collection: str, inputs_digest: str) -> Manifest | None:
@@ -102,7 +140,10 @@ def seconds_since(started: float) -> float:
 
 
 def _publish(
-    folder: Path, target: TableTarget, found: TableProfile, metadata: dict[str, Any]
+    publish: Callable[[Draft], Manifest],
+    target: TableTarget,
+    found: TableProfile,
+    metadata: dict[str, Any],
 ) -> Manifest:
     store = target.store
     latest = store.latest(target.collection)
@@ -115,7 +156,7 @@ def _publish(
             columns=found.columns,
             metadata=metadata,
         )
-        return store.publish(target.collection, folder, draft)
+        return publish(draft)
     is_known = same.inputs_digest == target.inputs_digest and same.metadata == metadata
     if is_known and latest is not None and latest.sequence == same.sequence:
         return same
@@ -125,7 +166,7 @@ def _publish(
 def _is_whole(store: Store, manifest: Manifest) -> bool:
     """Whether a version's files are there; a damaged version is made again, not trusted."""
     try:
-        store.path(manifest)
+        store.inspect(manifest)
     except StoreError:
         return False
     return True

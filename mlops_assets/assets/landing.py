@@ -1,0 +1,109 @@
+"""``landing/<source>`` assets: what is new of a growing source, taken exactly once."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from mlops_assets.assets.metadata import table
+from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.assets.settings import project_asset
+from mlops_assets.assets.versions import code_version
+from mlops_assets.config.project import Project
+from mlops_assets.keys import DEAD_LETTERS_CHECK, GAPS_CHECK
+
+if TYPE_CHECKING:
+    from mlops_assets.sources.landing import Landing
+
+
+def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
+    """The asset that takes the new slices of one source.
+
+    Its sensor starts it; raw data are a checked version of all slices.
+    """
+    spec = project.spec.sources[source]
+    key = dg.AssetKey(project.id.landing_key(source))
+
+    @project_asset(
+        project,
+        key.path,
+        description=f"New rows of source `{source}` ({spec.type}), each taken exactly once.",
+        kinds={"parquet", spec.type},
+        code_version=code_version(project, "raw", source),
+        condition=None,
+        checks=[
+            dg.AssetCheckSpec(
+                GAPS_CHECK, asset=key, description="Nothing was lost before it was taken."
+            ),
+            dg.AssetCheckSpec(
+                DEAD_LETTERS_CHECK, asset=key, description="Every message could be read."
+            ),
+        ],
+    )
+    def landing(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        from mlops_assets.sources.landing import dead_letters, land
+
+        store = platform.store()
+        found = land(project, source, store)
+        context.log.info(f"{len(found.slices)} new slices with {found.rows:,} rows")
+        letters = [] if spec.pii else dead_letters(found.slices, store)
+        yield dg.MaterializeResult(
+            data_version=dg.DataVersion(_version(found)),
+            metadata=_metadata(found),
+            check_results=[_gaps_check(key, found), _letters_check(key, found, letters)],
+        )
+
+    return landing
+
+
+def _version(found: "Landing") -> str:
+    return ",".join(f"{series}:{end}" for series, end in sorted(found.series.items())) or "none"
+
+
+def _metadata(found: "Landing") -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "dagster/row_count": found.rows,
+        "new_slices": len(found.slices),
+        "dead_letters": found.rejected,
+        "gaps": len(found.gaps),
+        "positions": table([{"series": s, "next": e} for s, e in sorted(found.series.items())]),
+    }
+    if found.waiting is not None:
+        metadata["lag"] = found.waiting
+    return metadata
+
+
+def _gaps_check(key: dg.AssetKey, found: "Landing") -> dg.AssetCheckResult:
+    rows = [
+        {"series": gap.series, "first lost": gap.start, "back at": gap.end, "why": gap.reason}
+        for gap in found.gaps
+    ]
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=GAPS_CHECK,
+        passed=not rows,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{len(rows)} times data were lost before they were taken, last "
+        f"{rows[-1]['series']} from {rows[-1]['first lost']} to {rows[-1]['back at']}"
+        if rows
+        else "nothing was lost",
+        metadata={"gaps": table(rows)} if rows else {},
+    )
+
+
+def _letters_check(
+    key: dg.AssetKey, found: "Landing", letters: list[dict[str, Any]]
+) -> dg.AssetCheckResult:
+    shown = [{name: str(value) for name, value in letter.items()} for letter in letters]
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=DEAD_LETTERS_CHECK,
+        passed=not found.rejected,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{found.rejected:,} messages could not be read and were put aside"
+        if found.rejected
+        else "every message could be read",
+        metadata={"dead_letters": table(shown)} if shown else {},
+    )

@@ -1,0 +1,204 @@
+"""Take what is new of a growing source into the store, slice by slice, each exactly once.
+
+A slice is published under its series and start, which only one writer can have. The next slice
+begins where the newest one ends. So a killed or doubled ingestion neither loses nor repeats
+anything, and no position is kept anywhere but in the slices themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.config.project import Project
+from mlops_assets.errors import AlreadyExistsError, StoreError
+from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.incremental import DEAD_LETTERS, Gap, Plan, Slice
+from mlops_assets.sources.registry import incremental_source_for
+
+if TYPE_CHECKING:
+    from resources.store import Manifest, Store
+
+SLICE = "slice"
+REJECTED = "rejected"
+LATEST = "latest"
+MAX_ROUNDS = 50
+"""Plans of one ingestion; a source that grows faster than it is taken goes on in the next one."""
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What one ingestion took.
+
+    Attributes:
+        slices: New slices.
+        rows: Their rows.
+        rejected: Messages of them that could not be read.
+        waiting: What is left, where the source says; it grew meanwhile.
+        gaps: Everything that was ever lost, oldest first.
+        series: Newest position by series.
+    """
+
+    slices: tuple[Manifest, ...]
+    rows: int
+    rejected: int
+    waiting: int | None
+    gaps: tuple[Gap, ...]
+    series: dict[str, str]
+
+
+def land(project: Project, source_name: str, store: Store) -> Landing:
+    """Take everything that is there now.
+
+    Raises:
+        SourceError: The source is away; slices taken before that stay.
+        SchemaError: The rows do not fit the declared columns.
+        StoreError: The store cannot be written.
+    """
+    spec = project.spec.sources[source_name]
+    source = incremental_source_for(spec)
+    collection = project.id.landing_collection(source_name)
+    published: list[Manifest] = []
+    waiting: int | None = None
+    for _ in range(MAX_ROUNDS):
+        with store.staging(collection) as workspace:
+            context = SourceContext(project.id, project.directory, workspace, source_name)
+            plan = source.plan(spec, newest(landed(project, source_name, store)), context)
+            _record(plan.gaps, project, source_name, store)
+            new = _take(plan, spec, context, store)
+        published += new
+        waiting = None if plan.waiting is None else max(plan.waiting - _taken(new), 0)
+        if not new or not waiting:
+            break
+    return Landing(
+        slices=tuple(published),
+        rows=sum(manifest.rows or 0 for manifest in published),
+        rejected=sum(manifest.metadata[REJECTED] for manifest in published),
+        waiting=waiting,
+        gaps=tuple(gaps(project, source_name, store)),
+        series={n: part.end for n, part in newest(landed(project, source_name, store)).items()},
+    )
+
+
+def landed(project: Project, source_name: str, store: Store) -> list[Manifest]:
+    """All slices in the order of their names.
+
+    Raises:
+        StoreError: Two slices overlap.
+    """
+    found = store.named(project.id.landing_collection(source_name))
+    ends: dict[str, str] = {}
+    for manifest in found:
+        part = slice_of(manifest)
+        if part.start < ends.get(part.series, ""):
+            raise StoreError(
+                "two slices overlap",
+                where=f"{project.id} {source_name}",
+                found=f"{part.name} begins before {ends[part.series]}",
+                fix="keep one of them; slices are never changed by the engine",
+            )
+        ends[part.series] = part.end
+    return found
+
+
+def newest(slices: Iterable[Manifest]) -> dict[str, Slice]:
+    """The newest slice of each series."""
+    found: dict[str, Slice] = {}
+    for manifest in slices:
+        part = slice_of(manifest)
+        found[part.series] = part
+    return found
+
+
+def slice_of(manifest: Manifest) -> Slice:
+    """The slice that a version is."""
+    return Slice(**manifest.metadata[SLICE])
+
+
+def gaps(project: Project, source_name: str, store: Store) -> list[Gap]:
+    """Everything that was lost before it was taken."""
+    keys = store.keys(project.id.gaps_prefix(source_name))
+    return [Gap(**json.loads(store.read(key))) for key in keys]
+
+
+def dead_letters(slices: Sequence[Manifest], store: Store, limit: int = 20) -> list[dict[str, Any]]:
+    """The first messages of some slices that could not be read, with position and reason."""
+    found: list[dict[str, Any]] = []
+    for manifest in slices:
+        if not manifest.metadata[REJECTED]:
+            continue
+        folder = store.path(manifest)
+        with (folder / DEAD_LETTERS).open(encoding="utf-8") as lines:
+            for line in lines:
+                if len(found) == limit:
+                    return found
+                found.append(json.loads(line))
+    return found
+
+
+def is_due(project: Project, source_name: str, store: Store, now: datetime) -> Plan | None:
+    """What is waiting, if it is time to take it: there is enough of it, or it waited long enough.
+
+    Raises:
+        SourceError: The source is away.
+    """
+    spec = project.spec.sources[source_name]
+    intake = spec.slices
+    taken = landed(project, source_name, store)
+    context = SourceContext(project.id, project.directory, Path(), source_name)
+    plan = incremental_source_for(spec).plan(spec, newest(taken), context)
+    if intake is None or not (plan.slices or plan.gaps):
+        return None
+    last = max((manifest.created_at for manifest in taken), default=None)
+    is_time = last is None or now - last >= intake.every
+    is_much = plan.waiting is not None and plan.waiting >= intake.waiting
+    return plan if is_time or is_much or plan.gaps else None
+
+
+def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[Manifest]:
+    """Publish a plan's slices; a series ends where another ingestion was first."""
+    from resources.store import Draft
+
+    source = incremental_source_for(spec)
+    collection = context.project.landing_collection(context.name)
+    lost: set[str] = set()
+    published = []
+    for part in plan.slices:
+        if part.series in lost:
+            continue
+        with store.staging(collection) as folder:
+            written = source.write(spec, part, folder, context)
+            draft = Draft(
+                data_version=f"{part.name}-{part.end}",
+                rows=written.rows,
+                metadata={
+                    SLICE: asdict(part),
+                    REJECTED: written.rejected,
+                    LATEST: written.latest,
+                    "taken_at": datetime.now(UTC).isoformat(),
+                },
+            )
+            try:
+                published.append(store.publish_as(collection, part.name, folder, draft))
+            except AlreadyExistsError:
+                lost.add(part.series)
+    return published
+
+
+def _record(found: Sequence[Gap], project: Project, source_name: str, store: Store) -> None:
+    """Remember a loss for ever: the source will not say it again."""
+    for gap in found:
+        key = f"{project.id.gaps_prefix(source_name)}/{gap.series}-{gap.start}.json"
+        try:
+            store.create(key, json.dumps(asdict(gap)).encode())
+        except AlreadyExistsError:
+            continue
+
+
+def _taken(slices: Sequence[Manifest]) -> int:
+    """Rows and messages of some slices."""
+    return sum((manifest.rows or 0) + manifest.metadata[REJECTED] for manifest in slices)

@@ -1,0 +1,106 @@
+"""The sensor that takes new slices of growing sources: when there is enough, or it is time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.config.project import Project
+from mlops_assets.errors import MlopsError
+from sensors.requests import request
+
+if TYPE_CHECKING:
+    from mlops_assets.sources.incremental import Plan
+    from resources.store import Store
+
+BUDGET_SECONDS = 40.0
+"""Time for one tick; the sources that it did not reach come first in the next one."""
+
+
+def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition | None:
+    """One sensor for all growing sources of a team; None when there are none.
+
+    Positions come from the slices in the store. A run's key holds the positions and the interval
+    in which it was asked for: a killed daemon asks for the same run again, and a run that failed
+    is repeated in the next interval.
+    """
+    growing = [
+        (project, name)
+        for project in projects
+        for name, spec in project.spec.sources.items()
+        if spec.slices is not None
+    ]
+    if not growing:
+        return None
+
+    @dg.sensor(
+        name=f"{team}__landing",
+        target=dg.AssetSelection.assets(*(p.id.landing_key(name) for p, name in growing)),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+        description="Takes what is new of growing sources, when there is enough or it is time.",
+    )
+    def landing(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
+        looked: dict[str, float] = json.loads(context.cursor) if context.cursor else {}
+        store = platform.store()
+        end = time.monotonic() + BUDGET_SECONDS
+        requests: list[dg.RunRequest] = []
+        problems: list[str] = []
+        for project, name in sorted(growing, key=lambda s: looked.get(f"{s[0].id}/{s[1]}", 0.0)):
+            if time.monotonic() > end:
+                problems.append("the time budget ended; the rest follows in the next tick")
+                break
+            looked[f"{project.id}/{name}"] = time.time()
+            try:
+                wanted = landing_request(project, name, store, datetime.now(UTC))
+            except MlopsError as error:
+                problems.append(f"{project.id} {name}: {error.problem}")
+                context.log.warning(str(error))
+                continue
+            requests += [wanted] if wanted is not None else []
+        cursor = json.dumps(looked, sort_keys=True)
+        if requests:
+            return dg.SensorResult(run_requests=requests, cursor=cursor)
+        reason = "; ".join([f"nothing due in {len(growing)} growing sources", *problems])
+        return dg.SensorResult(skip_reason=reason, cursor=cursor)
+
+    return landing
+
+
+def landing_request(
+    project: Project, source: str, store: Store, now: datetime
+) -> dg.RunRequest | None:
+    """The run that takes what is waiting, if it is due.
+
+    Raises:
+        SourceError: The source is away.
+    """
+    from mlops_assets.sources.landing import is_due
+
+    intake = project.spec.sources[source].slices
+    plan = is_due(project, source, store, now)
+    if plan is None or intake is None:
+        return None
+    interval = int(now.timestamp() // max(intake.every.total_seconds(), 1.0))
+    return request(
+        project,
+        [dg.AssetKey(project.id.landing_key(source))],
+        run_key=f"landing:{project.id}/{source}:{_identity(plan)}:{interval}",
+        cause="new rows" if plan.waiting is None else f"{plan.waiting:,} rows wait",
+    )
+
+
+def _identity(plan: Plan) -> str:
+    """Where slices and losses begin: they move on when they are taken."""
+    starts = sorted(
+        {(part.series, part.start) for part in plan.slices}
+        | {(gap.series, gap.start) for gap in plan.gaps}
+    )
+    return hashlib.sha256(json.dumps(starts).encode()).hexdigest()[:16]
