@@ -6,21 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mlops_assets.config.base import ColumnName, Spec
-
-
-class SourceBase(Spec):
-    """What all sources share."""
-
-    description: str = ""
-    """One line for the Dagster UI."""
-    time_column: ColumnName | None = None
-    """Column with the event time; its range is shown and used for freshness."""
-    pii: tuple[ColumnName, ...] = ()
-    """Columns with personal data: their values never appear in metadata, checks or logs."""
-    columns: dict[ColumnName, str] = {}  # noqa: RUF012 - pydantic copies defaults
-    """Expected columns with Spark SQL types; other types or missing columns block, extra columns
-    pass. Empty: the version before is the contract."""
+from mlops_assets.config.kafka import KafkaSource
+from mlops_assets.config.source_base import SourceBase
 
 
 class FilesSource(SourceBase):
@@ -51,4 +38,4 @@ class DatasetSource(SourceBase):
     """Text that means a missing value in CSV tables."""
 
 
-SourceSpec = Annotated[FilesSource | DatasetSource, Field(discriminator="type")]
+SourceSpec = Annotated[FilesSource | DatasetSource | KafkaSource, Field(discriminator="type")]

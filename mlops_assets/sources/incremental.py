@@ -94,7 +94,8 @@ class IncrementalSource(Protocol):
 
         Args:
             spec: The source's spec.
-            taken: The newest slice of each series.
+            taken: The newest slice of each series, as it was planned; ``detail["latest"]`` is the
+                :attr:`Written.latest` that it turned out to have, where it has one.
             context: Whose source it is.
 
         Raises:
