@@ -189,4 +189,6 @@ def _unreadable(kind: SparkType, *, is_top: bool = True) -> str | None:
     """The part of a type that JSON cannot hold, if there is one."""
     if kind.name == "binary" or (kind.name == "date" and not is_top):
         return kind.name
-    return next((bad for _, inner in kind.fields if (bad := _unreadable(inner, is_top=False))), None)
+    return next(
+        (bad for _, inner in kind.fields if (bad := _unreadable(inner, is_top=False))), None
+    )

@@ -57,10 +57,17 @@ def arrow_type(kind: SparkType) -> pa.DataType:
     if kind.name == "struct":
         return pa.struct([(name, arrow_type(inner)) for name, inner in kind.fields])
     plain = {
-        **{"boolean": pa.bool_(), "tinyint": pa.int8(), "smallint": pa.int16()},
-        **{"int": pa.int32(), "bigint": pa.int64(), "float": pa.float32()},
-        **{"double": pa.float64(), "string": pa.string(), "binary": pa.binary()},
-        **{"date": pa.date32(), "timestamp": pa.timestamp("us", tz="UTC")},
+        "boolean": pa.bool_(),
+        "tinyint": pa.int8(),
+        "smallint": pa.int16(),
+        "int": pa.int32(),
+        "bigint": pa.int64(),
+        "float": pa.float32(),
+        "double": pa.float64(),
+        "string": pa.string(),
+        "binary": pa.binary(),
+        "date": pa.date32(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
         "timestamp_ntz": pa.timestamp("us"),
     }
     return plain[kind.name]

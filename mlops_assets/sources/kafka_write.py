@@ -28,6 +28,17 @@ _TOMBSTONE = "tombstone: a message without a value"
 
 def decoder_for(spec: KafkaSource, context: SourceContext) -> Decoder:
     """What reads a source's messages."""
+    if spec.format.type == "avro":
+        from mlops_assets.sources.kafka_avro import AvroParser
+        from mlops_assets.sources.kafka_rows import RowDecoder
+
+        parser = AvroParser(spec.format, context.project_directory, context.where)
+        return RowDecoder(spec.columns, parser)
+    if spec.format.type == "protobuf":
+        from mlops_assets.sources.kafka_protobuf import ProtobufParser
+        from mlops_assets.sources.kafka_rows import RowDecoder
+
+        return RowDecoder(spec.columns, ProtobufParser(spec.format, context.project_directory))
     from mlops_assets.sources.kafka_json import JsonDecoder
 
     return JsonDecoder(spec.columns)
@@ -139,7 +150,7 @@ class SliceWriter:
             reasons.append((pc.is_null(moments), f"no {self._spec.time_column}"))
             if self._cutoff is not None:
                 cutoff = pa.scalar(self._cutoff, pa.timestamp("us"))
-                late = pc.fill_null(pc.less(moments, cutoff), False)  # noqa: FBT003
+                late = pc.fill_null(pc.less(moments, cutoff), False)
                 reasons.append((late, "late"))
         keep = None
         for mask, reason in reasons:

@@ -38,7 +38,7 @@ def test_rows_are_those_that_were_sent(
     assert plan.waiting == 2500
     assert len(plan.slices) == 10
     found = rows(store)
-    assert sorted(((r["id"], r["name"]) for r in found)) == [(r["id"], r["name"]) for r in sent]
+    assert sorted((r["id"], r["name"]) for r in found) == [(r["id"], r["name"]) for r in sent]
     assert {r["who"] for r in found} == {"k"}
     assert [r["_offset"] for r in found if r["_partition"] == 1] == list(range(1250))
     assert abs((found[0]["_timestamp"] - datetime.now(UTC)).total_seconds()) < 600
@@ -76,7 +76,7 @@ def test_two_messages_never_pass_for_one(
     servers: str, topic: str, source: Build, context: SourceContext, store: Path
 ) -> None:
     """A parser of lines would take the first two, and the next three, for one object each."""
-    split = [b'{"id":1', b',"name":"a"}', b'{"id":3,"z":[', b'{},', b'{}]}', b'{"id":6}\n{"id":7}']
+    split = [b'{"id":1', b',"name":"a"}', b'{"id":3,"z":[', b"{},", b"{}]}", b'{"id":6}\n{"id":7}']
     produce(servers, topic, [*split, {"id": 8}, b' {"id":\n9}\n'])
     take(source(), store, context)
     assert [(row["_offset"], row["id"]) for row in rows(store)] == [(6, 8), (7, 9)]
@@ -92,28 +92,40 @@ def test_personal_data_stay_out_of_dead_letters(
     assert "anna" not in str(letters(store))
 
 
+def transactional(servers: str, name: str) -> Any:
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": name, "log_level": 0})
+    producer.init_transactions(30)
+    return producer
+
+
 def test_transactions_leave_holes_and_aborted_ones_no_rows(
     servers: str, topic: str, source: Build, context: SourceContext, store: Path
 ) -> None:
-    from confluent_kafka import Producer
+    """Slices begin and end inside transactions; an open one holds everything after it back.
 
-    producer = Producer({"bootstrap.servers": servers, "transactional.id": topic, "log_level": 0})
-    producer.init_transactions(30)
-    for number, commits in enumerate([True, False, True, False]):
+    Every producer here aborts once, as its last act: noida-db 0.2.3 tells a reader that begins
+    after an aborted transaction about it all the same, so that the reader drops what the same
+    producer commits later. Kafka names only aborted transactions that reach into what is read.
+    """
+    for number in range(4):
+        producer = transactional(servers, f"{topic}-{number}")
         producer.begin_transaction()
         for i in range(5):
             producer.produce(topic, f'{{"id":{number * 10 + i}}}', partition=0)
         producer.flush(30)
-        (producer.commit_transaction if commits else producer.abort_transaction)(30)
-    producer.begin_transaction()
-    producer.produce(topic, '{"id":99}', partition=0)
-    producer.flush(30)
+        (producer.abort_transaction if number % 2 else producer.commit_transaction)(30)
+    last = transactional(servers, f"{topic}-open")
+    last.begin_transaction()
+    last.produce(topic, '{"id":99}', partition=0)
+    last.flush(30)
     produce(servers, topic, [{"id": 100}])
     plan = take(source(max_messages_per_slice=4), store, context)
-    assert len(plan.slices) > 4
+    assert [int(part.end) for part in plan.slices] == [4, 8, 12, 16, 20, 24]
     expected = [0, 1, 2, 3, 4, 20, 21, 22, 23, 24]
     assert [row["id"] for row in rows(store)] == expected
-    producer.commit_transaction(30)
+    last.commit_transaction(30)
     take(source(), store, context)
     assert [row["id"] for row in rows(store)] == [*expected, 99, 100]
     assert letters(store) == []
