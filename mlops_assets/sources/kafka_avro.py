@@ -5,18 +5,15 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from mlops_assets.config.kafka import AvroFormat, SchemaRegistry
-from mlops_assets.errors import ConfigError, EnvironmentProblemError, SourceError
+from mlops_assets.errors import ConfigError, SourceError
 from mlops_assets.sources.kafka_rows import PoisonError, Row
-
-if TYPE_CHECKING:
-    from confluent_kafka.schema_registry import SchemaRegistryClient
 
 _MAGIC = 0
 _HEADER_BYTES = 5
-_SERVER_ERROR = 500
+_TIMEOUT_SECONDS = 20
 
 
 class AvroParser:
@@ -34,7 +31,8 @@ class AvroParser:
 
     def __init__(self, spec: AvroFormat, directory: Path, where: str) -> None:
         self._where = where
-        self._client = _client(spec.registry, where) if spec.registry else None
+        self._registry = spec.registry
+        self._log_in = _log_in(spec.registry, where)
         self._schemas: dict[int, Any] = {}
         file = directory / spec.schema_file if spec.schema_file else None
         self._fixed = _load(file) if file else None
@@ -61,28 +59,28 @@ class AvroParser:
 
     def _fetch(self, number: int) -> Any:
         """The schema, or None when the registry answers and has no such Avro record."""
-        from confluent_kafka.schema_registry import SchemaRegistryError
-        from httpx import HTTPError
+        import requests
 
-        client = cast("SchemaRegistryClient", self._client)
+        registry = cast(SchemaRegistry, self._registry)
+        url = f"{registry.url.rstrip('/')}/schemas/ids/{number}"
         try:
-            found = client.get_schema(number)
-        except SchemaRegistryError as error:
-            if error.http_status_code == 404:
-                return None
-            raise self._away(f"status {error.http_status_code}") from None
-        except (HTTPError, OSError) as error:
+            answer = requests.get(url, auth=self._log_in, timeout=_TIMEOUT_SECONDS)
+            found = answer.json() if answer.status_code == requests.codes.ok else {}
+        except requests.RequestException as error:
             raise self._away(type(error).__name__) from None
-        if found.schema_type != "AVRO" or found.schema_str is None:
+        if answer.status_code == requests.codes.not_found:
             return None
-        if found.references:
+        if answer.status_code != requests.codes.ok or not isinstance(found, dict):
+            raise self._away(f"status {answer.status_code}")
+        if found.get("references"):
             raise SourceError(
                 "schemas that refer to other schemas are not supported",
                 where=self._where,
                 found=f"schema id {number}",
                 expected="Avro schemas that are whole",
             )
-        return _parse(found.schema_str)
+        is_avro = found.get("schemaType", "AVRO") == "AVRO"
+        return _parse(str(found.get("schema", ""))) if is_avro else None
 
     def _away(self, found: str) -> SourceError:
         return SourceError(
@@ -128,19 +126,9 @@ def _load(file: Path) -> Any:
     return schema
 
 
-def _client(spec: SchemaRegistry, where: str) -> SchemaRegistryClient:
+def _log_in(spec: SchemaRegistry | None, where: str) -> tuple[str, str] | None:
     from resources.kafka import secret
 
-    try:
-        from confluent_kafka.schema_registry import SchemaRegistryClient
-    except ImportError as error:
-        raise EnvironmentProblemError(
-            "the schema registry's client is not installed",
-            where=where,
-            fix="pip install 'mlops-assets[kafka]'",
-        ) from error
-    settings: dict[str, Any] = {"url": spec.url, "timeout": 20}
-    if spec.username_env:
-        user, password = secret(spec.username_env, where), secret(spec.password_env, where)
-        settings["basic.auth.user.info"] = f"{user}:{password}"
-    return SchemaRegistryClient(settings)
+    if spec is None or spec.username_env is None:
+        return None
+    return secret(spec.username_env, where), secret(spec.password_env, where)
