@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.config.model import CustomModel
 from mlops_assets.config.problems import FieldProblem, Location, nearest, show
 from mlops_assets.config.project import ProjectSpec
@@ -48,6 +49,8 @@ def find_file_problems(spec: ProjectSpec, directory: Path) -> Iterator[FieldProb
     for name, source in spec.sources.items():
         if isinstance(source, SqlSource) and source.query is not None:
             named.append((("sources", name, "query"), source.query, ".sql"))
+        if isinstance(source, KafkaSource):
+            named += ((("sources", name, *at), file, end) for at, file, end in source.files())
     for location, relative, suffix in named:
         if problem := _file_problem(location, relative, suffix, directory):
             yield problem

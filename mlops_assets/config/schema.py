@@ -25,6 +25,10 @@ PATTERNS: dict[str, str] = {
     r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$": "team:<name> or an e-mail address",
     r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$": "<package>.<table>",
     r"^[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}$": "<schema>.<table>",
+    r"^[^\s,/@]+:\d{1,5}(,[^\s,/@]+:\d{1,5})*$": "host:port, or several with commas between them",
+    r"^[A-Za-z0-9._-]{1,249}$": "a topic (letters, digits, dots, underscores and hyphens)",
+    r"^https?://[^\s@]+$": "a URL with http:// or https:// and without user and password",
+    r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$": "a message's full name, such as shop.Order",
 }
 """Words for every pattern of the spec: a reader should not have to read regular expressions."""
 

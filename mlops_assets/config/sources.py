@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.config.source_base import SourceBase as SourceBase  # noqa: PLC0414 - re-exported
 from mlops_assets.config.sql import SqlSource
 
@@ -38,4 +39,6 @@ class DatasetSource(SourceBase):
     """Text that means a missing value in CSV tables."""
 
 
-SourceSpec = Annotated[FilesSource | DatasetSource | SqlSource, Field(discriminator="type")]
+SourceSpec = Annotated[
+    FilesSource | DatasetSource | SqlSource | KafkaSource, Field(discriminator="type")
+]

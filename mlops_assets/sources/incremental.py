@@ -20,7 +20,8 @@ class Slice:
         start: Where it begins in its series: a word that sorts as the positions do, such as an
             offset with leading zeros.
         end: Where it ends, and where the next slice of the series begins.
-        detail: JSON that :meth:`IncrementalSource.write` needs to read exactly this part.
+        detail: JSON that :meth:`IncrementalSource.write` needs to read exactly this part. In the
+            slices that were taken the engine adds ``latest``, see :class:`Written`.
     """
 
     series: str
@@ -94,7 +95,8 @@ class IncrementalSource(Protocol):
 
         Args:
             spec: The source's spec.
-            taken: The newest slice of each series.
+            taken: The newest slice of each series, as it was planned; ``detail["latest"]`` is the
+                :attr:`Written.latest` that it turned out to have, where it has one.
             context: Whose source it is.
 
         Raises:
@@ -112,4 +114,8 @@ class IncrementalSource(Protocol):
             SourceError: The source is away, or no longer has the slice.
             SchemaError: The rows do not fit the declared columns.
         """
+        ...
+
+    def show(self, spec: Any, taken: Mapping[str, Slice], context: SourceContext) -> None:
+        """Tell the source's own tools what was taken, where it has such; nothing depends on it."""
         ...

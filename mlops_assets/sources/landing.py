@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,7 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
             plan = source.plan(spec, newest(landed(project, source_name, store)), context)
             _record(plan.gaps, project, source_name, store)
             new = _take(plan, spec, context, store)
+            source.show(spec, newest(landed(project, source_name, store)), context)
         published += new
         waiting = None if plan.waiting is None else max(plan.waiting - _taken(new), 0)
         if not new or not waiting:
@@ -172,15 +173,10 @@ def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[M
             continue
         with store.staging(collection) as folder:
             written = source.write(spec, part, folder, context)
+            detail = {**part.detail, LATEST: written.latest}
+            metadata = {SLICE: asdict(replace(part, detail=detail)), REJECTED: written.rejected}
             draft = Draft(
-                data_version=f"{part.name}-{part.end}",
-                rows=written.rows,
-                metadata={
-                    SLICE: asdict(part),
-                    REJECTED: written.rejected,
-                    LATEST: written.latest,
-                    "taken_at": datetime.now(UTC).isoformat(),
-                },
+                data_version=f"{part.name}-{part.end}", rows=written.rows, metadata=metadata
             )
             try:
                 published.append(store.publish_as(collection, part.name, folder, draft))

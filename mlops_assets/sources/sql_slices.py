@@ -77,6 +77,9 @@ class Slices:
             copied = write_rows(relation, spec, ending=ending, folder=folder, where=where)
         return Written(copied.rows, latest=_iso(copied.latest))
 
+    def show(self, spec: SqlSource, taken: Mapping[str, Slice], context: SourceContext) -> None:
+        """Nothing: a database has no place for it."""
+
 
 def _rule(spec: SqlSource) -> SqlIncremental:
     if spec.incremental is None:

@@ -146,7 +146,7 @@ def require_safe_onnx(body: bytes, where: Path) -> None:
         BundleError: It would, or it is no ONNX model.
     """
     import onnx
-    from google.protobuf import message  # type: ignore[import-untyped]
+    from google.protobuf import message
 
     try:
         model = onnx.load_model_from_string(body)

@@ -268,6 +268,9 @@ class Lossy:
         pq.write_table(pa.table({"id": [1, 2]}), folder / "part-00000.parquet")
         return Written(2, rejected=1)
 
+    def show(self, spec: Any, taken: Any, context: SourceContext) -> None:
+        self.shown = {series: part.end for series, part in taken.items()}
+
 
 @pytest.fixture
 def lossy(monkeypatch: pytest.MonkeyPatch) -> Lossy:
@@ -297,6 +300,7 @@ def test_losses_and_dead_letters_are_checks(
     lossy.ready = [Slice("p0", "05", "10"), Slice("p0", "10", "12", {"empty": True})]
     lossy.lost = (Gap("p0", "00", "05", "older than the retention"),)
     result = materialize()
+    assert lossy.shown == {"p0": "12"}
     checks = {e.check_name: e for e in result.get_asset_check_evaluations()}
     assert not checks["no_gaps"].passed
     assert checks["no_gaps"].severity == dg.AssetCheckSeverity.ERROR

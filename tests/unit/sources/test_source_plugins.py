@@ -57,7 +57,7 @@ def test_every_kind_of_the_config_has_a_source() -> None:
     union = get_args(get_args(SourceSpec)[0])
     declared = {get_args(spec.model_fields["type"].annotation)[0] for spec in union}
     assert declared == set(source_types())
-    assert {*FILE_KINDS, "sql"} <= declared
+    assert {*FILE_KINDS, "kafka", "sql"} <= declared
 
 
 def test_an_unknown_kind_is_a_config_error() -> None:

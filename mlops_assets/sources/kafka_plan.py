@@ -1,0 +1,132 @@
+"""Which ranges of offsets to take next: arithmetic without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mlops_assets.config.kafka import KafkaSource
+from mlops_assets.errors import SourceError
+from mlops_assets.sources.incremental import Gap, Plan, Slice
+
+_DIGITS = 20
+_MAX_SLICES = 1000
+"""Slices of one partition in one plan; what is beyond comes with the next."""
+
+
+def series_name(partition: int) -> str:
+    """A partition as a series: ``p00003``."""
+    return f"p{partition:05}"
+
+
+def position(offset: int) -> str:
+    """An offset as a word that sorts as offsets do."""
+    return f"{offset:0{_DIGITS}}"
+
+
+def plan_topic(
+    spec: KafkaSource,
+    taken: Mapping[str, Slice],
+    marks: Mapping[int, tuple[int, int]],
+    where: str,
+) -> Plan:
+    """What there is to take of a topic.
+
+    Args:
+        spec: The source.
+        taken: The newest slice of each series.
+        marks: First offset and the one after the last, by partition.
+        where: Whose topic it is.
+
+    Raises:
+        SourceError: The topic is not the one whose messages were taken, or messages are lost and
+            the source says ``on_gap: fail``.
+    """
+    _refuse_other_topic(spec, taken, marks, where)
+    watermark = newest_event(taken.values())
+    slices: list[Slice] = []
+    gaps: list[Gap] = []
+    waiting = 0
+    for partition, (low, high) in sorted(marks.items()):
+        series = series_name(partition)
+        if series not in taken and spec.start == "latest" and not taken and high > 0:
+            slices.append(_skipped(spec, partition, low, high))
+            continue
+        start = int(taken[series].end) if series in taken else low
+        if low > start:
+            gaps.append(_gap(spec, partition, start, low, where))
+        first = max(low, start)
+        waiting += max(0, high - first)
+        slices += _slices(spec, partition, first, high, watermark)
+    return Plan(tuple(slices), waiting, tuple(gaps))
+
+
+def newest_event(slices: Iterable[Slice]) -> str | None:
+    """The newest event time of slices and of all that were taken before them (UTC, ISO 8601)."""
+    known = [part.detail.get(key) for part in slices for key in ("watermark", "latest")]
+    return max((str(moment) for moment in known if moment), default=None)
+
+
+def _slices(
+    spec: KafkaSource, partition: int, first: int, high: int, watermark: str | None
+) -> list[Slice]:
+    size = spec.max_messages_per_slice
+    detail = _detail(spec, partition)
+    if spec.lateness is not None and watermark is not None:
+        detail["watermark"] = watermark
+    stop = min(high, first + size * _MAX_SLICES)
+    return [
+        Slice(series_name(partition), position(at), position(min(at + size, high)), detail)
+        for at in range(first, stop, size)
+    ]
+
+
+def _skipped(spec: KafkaSource, partition: int, low: int, high: int) -> Slice:
+    """A slice without rows over everything that ``start: latest`` leaves out.
+
+    Without it the start would be a new one at every plan until something was taken.
+    """
+    detail = {**_detail(spec, partition), "skip": True}
+    return Slice(series_name(partition), position(min(low, high - 1)), position(high), detail)
+
+
+def _detail(spec: KafkaSource, partition: int) -> dict[str, Any]:
+    return {"topic": spec.topic, "partition": partition}
+
+
+def _gap(spec: KafkaSource, partition: int, start: int, low: int, where: str) -> Gap:
+    lost = f"partition {partition}, offsets {start} to {low - 1}"
+    if spec.on_gap == "fail":
+        raise SourceError(
+            "messages were deleted before they were taken",
+            where=f"{where}, topic {spec.topic}",
+            found=f"{lost} are gone",
+            expected=f"partition {partition} from offset {start} on",
+            fix="lengthen the topic's retention; to go on without them, write `on_gap: report`",
+        )
+    reason = f"{lost} of topic {spec.topic} were deleted before they were taken"
+    return Gap(series_name(partition), position(start), position(low), reason)
+
+
+def _refuse_other_topic(
+    spec: KafkaSource,
+    taken: Mapping[str, Slice],
+    marks: Mapping[int, tuple[int, int]],
+    where: str,
+) -> None:
+    marks_of = {series_name(partition): mark for partition, mark in marks.items()}
+    for series, part in sorted(taken.items()):
+        topic = part.detail.get("topic", spec.topic)
+        high = marks_of[series][1] if series in marks_of else 0
+        if topic == spec.topic and int(part.end) <= high:
+            continue
+        found = f"{series} ends at offset {high} of topic {spec.topic}"
+        raise SourceError(
+            "this is not the topic whose messages were taken",
+            where=f"{where}, topic {spec.topic}",
+            found=found if series in marks_of else f"no partition {series}",
+            expected=f"topic {topic} with at least {int(part.end)} offsets in {series}",
+            fix="if the topic was deleted and made again, or another one is meant, give the "
+            "source a new name: its messages are then taken from `start` on, and the old ones "
+            "stay under the old name",
+        )

@@ -1,0 +1,220 @@
+"""A range of messages as Parquet, in bounded memory."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.config.kafka import OFFSET, PARTITION, TIMESTAMP, KafkaSource
+from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.incremental import DEAD_LETTERS, Written
+from mlops_assets.sources.kafka_arrow import Decoder
+from mlops_assets.sources.kafka_letters import DeadLetters
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from resources.kafka import Messages
+
+_GROUP_ROWS = 100_000
+_GROUP_BYTES = 64 * 1024 * 1024
+_FILE = "part-00000.parquet"
+_BAD_KEY = "the key is not text in UTF-8"
+_TOMBSTONE = "tombstone: a message without a value"
+
+
+def decoder_for(spec: KafkaSource, context: SourceContext) -> Decoder:
+    """What reads a source's messages."""
+    if spec.format.type == "avro":
+        from mlops_assets.sources.kafka_avro import AvroParser
+        from mlops_assets.sources.kafka_rows import RowDecoder
+
+        parser = AvroParser(spec.format, context.project_directory, context.where)
+        return RowDecoder(spec.columns, parser)
+    if spec.format.type == "protobuf":
+        from mlops_assets.sources.kafka_protobuf import ProtobufParser
+        from mlops_assets.sources.kafka_rows import RowDecoder
+
+        return RowDecoder(spec.columns, ProtobufParser(spec.format, context.project_directory))
+    from mlops_assets.sources.kafka_json import JsonDecoder
+
+    return JsonDecoder(spec.columns)
+
+
+class SliceWriter:
+    """Writes one slice. Use it in a ``with`` statement.
+
+    Args:
+        spec: The source.
+        folder: An empty folder.
+        context: Whose source it is.
+        watermark: Newest event time that was taken before the slice; rows older than it by more
+            than the source's ``lateness`` are late.
+    """
+
+    def __init__(
+        self, spec: KafkaSource, folder: Path, context: SourceContext, watermark: str | None
+    ) -> None:
+        self._spec = spec
+        self._path = folder / _FILE
+        self._decoder = decoder_for(spec, context)
+        self._letters = DeadLetters(folder / DEAD_LETTERS, has_payload=not spec.pii)
+        self._cutoff = _cutoff(spec, watermark)
+        self._open = ExitStack()
+        self._open.callback(self._letters.close)
+        self._parquet: Any = None
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+        self._latest: datetime | None = None
+
+    def __enter__(self) -> SliceWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._open:
+            if kind is None:
+                self._flush()
+
+    def written(self) -> Written:
+        """What the slice holds, after the ``with`` statement."""
+        latest = None if self._latest is None else self._latest.isoformat(timespec="microseconds")
+        return Written(self._rows, self._letters.count, latest)
+
+    def add(self, partition: int, batch: Messages) -> None:
+        """Take messages, in the order of their offsets."""
+        rejected: dict[int, str] = {}
+        present: list[int] = []
+        for index, value in enumerate(batch.values):
+            if value is not None:
+                present.append(index)
+            elif self._spec.tombstones == "dead_letter":
+                rejected[index] = _TOMBSTONE
+        decoded = self._decoder.decode([value for value in batch.values if value is not None])
+        rejected |= {present[row]: reason for row, reason in decoded.rejected.items()}
+        rows = [present[row] for row in decoded.rows]
+        table = self._with_engine_columns(decoded.table, rows, partition, batch, rejected)
+        for index, reason in sorted(rejected.items()):
+            self._letters.add(
+                (partition, batch.offsets[index]),
+                batch.timestamps[index],
+                reason,
+                (batch.keys[index], batch.values[index]),
+            )
+        self._keep(table)
+
+    def _with_engine_columns(
+        self,
+        table: pa.Table,
+        rows: list[int],
+        partition: int,
+        batch: Messages,
+        rejected: dict[int, str],
+    ) -> pa.Table:
+        """The rows with where they come from, without those that are refused for a value."""
+        import pyarrow as pa
+
+        offsets, times = batch.offsets, batch.timestamps
+        if self._spec.key_column:
+            keys = [_text(batch.keys[row]) for row in rows]
+            keep = [i for i, (_, is_good) in enumerate(keys) if is_good]
+            rejected |= {rows[i]: _BAD_KEY for i, (_, is_good) in enumerate(keys) if not is_good}
+            if len(keep) < len(rows):
+                table, rows = table.take(keep), [rows[i] for i in keep]
+            texts = pa.array([text for text, is_good in keys if is_good], pa.string())
+            table = table.append_column(self._spec.key_column, texts)
+        numbers = pa.array([partition] * len(rows), pa.int32())
+        moments = pa.array([times[row] for row in rows], pa.timestamp("ms", tz="UTC"))
+        table = table.append_column(PARTITION, numbers)
+        table = table.append_column(OFFSET, pa.array([offsets[r] for r in rows], pa.int64()))
+        table = table.append_column(TIMESTAMP, moments.cast(pa.timestamp("us", tz="UTC")))
+        return self._without_refused(table, rows, rejected)
+
+    def _without_refused(
+        self, table: pa.Table, rows: list[int], rejected: dict[int, str]
+    ) -> pa.Table:
+        """The rows that have any declared column, an event time, and are not too late."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        reasons = [(_all_null(table, list(self._spec.columns)), "none of the declared columns")]
+        if self._spec.time_column:
+            moments = table[self._spec.time_column].cast(pa.timestamp("us"))
+            reasons.append((pc.is_null(moments), f"no {self._spec.time_column}"))
+            if self._cutoff is not None:
+                cutoff = pa.scalar(self._cutoff, pa.timestamp("us"))
+                late = pc.fill_null(pc.less(moments, cutoff), False)
+                reasons.append((late, "late"))
+        keep = None
+        for mask, reason in reasons:
+            if not pc.any(mask).as_py():
+                continue
+            for at in pc.indices_nonzero(mask).to_pylist():
+                rejected.setdefault(rows[at], reason)
+            keep = pc.invert(mask) if keep is None else pc.and_(keep, pc.invert(mask))
+        return table if keep is None else table.filter(keep)
+
+    def _keep(self, table: pa.Table) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if not table.num_rows:
+            return
+        self._rows += table.num_rows
+        if self._spec.time_column:
+            moments = table[self._spec.time_column].cast(pa.timestamp("us"))
+            newest = pc.max(moments).as_py().replace(tzinfo=UTC)
+            self._latest = newest if self._latest is None else max(self._latest, newest)
+        self._waiting.append(table)
+        rows = sum(waiting.num_rows for waiting in self._waiting)
+        size = sum(waiting.nbytes for waiting in self._waiting)
+        if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting)
+        self._waiting = []
+        if self._parquet is None:
+            writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
+            self._parquet = self._open.enter_context(writer)
+        self._parquet.write_table(table, row_group_size=_GROUP_ROWS)
+
+
+def _all_null(table: pa.Table, names: list[str]) -> pa.Array:
+    """Which rows have no value in any of the columns."""
+    import pyarrow.compute as pc
+
+    mask = pc.is_null(table[names[0]])
+    for name in names[1:]:
+        if not pc.any(mask).as_py():
+            return mask
+        mask = pc.and_(mask, pc.is_null(table[name]))
+    return mask
+
+
+def _text(key: bytes | None) -> tuple[str | None, bool]:
+    """A key as text, and whether it is text."""
+    try:
+        return (None if key is None else key.decode()), True
+    except UnicodeDecodeError:
+        return None, False
+
+
+def _cutoff(spec: KafkaSource, watermark: str | None) -> datetime | None:
+    """Event time (UTC, without zone) before which rows are refused."""
+    if spec.on_late == "keep" or spec.lateness is None or watermark is None:
+        return None
+    newest = datetime.fromisoformat(watermark)
+    return newest.astimezone(UTC).replace(tzinfo=None) - spec.lateness

@@ -1,0 +1,87 @@
+"""What a source of messages may say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from mlops_assets.config.kafka import KafkaSource
+from mlops_assets.config.sources import SourceSpec
+from mlops_assets.config.spark_types import SparkType, parse_spark_type
+from mlops_assets.errors import EnvironmentProblemError
+from resources.kafka import KafkaTopic
+
+MINIMAL: dict[str, Any] = {
+    "type": "kafka",
+    "bootstrap_servers": "one:9092,two:9092",
+    "topic": "orders",
+    "columns": {"id": "bigint", "at": "timestamp"},
+}
+
+
+def test_four_lines_are_enough() -> None:
+    spec = TypeAdapter(SourceSpec).validate_python(MINIMAL)
+    assert isinstance(spec, KafkaSource)
+    assert spec.format.type == "json"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"columns": {}}, "messages carry no contract"),
+        ({"columns": {"id": "number"}}, "decimal"),
+        ({"columns": {"id": "binary"}}, "a type that JSON has"),
+        ({"columns": {"id": "array<date>"}}, "a type that JSON has"),
+        ({"columns": {"_offset": "bigint"}}, "_offset"),
+        ({"key_column": "ID"}, "id"),
+        ({"time_column": "id"}, "a timestamp or date"),
+        ({"lateness": "1h"}, "time_column"),
+        ({"on_late": "dead_letter"}, "lateness"),
+        ({"bootstrap_servers": "user:pw@host:9092"}, "bootstrap_servers"),
+        ({"topic": "a/b"}, "topic"),
+        ({"format": {"type": "avro"}}, "one of `registry` and `schema_file`"),
+        ({"security": {"protocol": "SASL_SSL"}}, "the protocol logs in"),
+        ({"format": {"type": "avro", "registry": {"url": "http://u:p@host"}}}, "url"),
+        ({"format": {"type": "avro", "registry": {"url": "file:///etc/passwd"}}}, "url"),
+    ],
+)
+def test_refusals(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        KafkaSource.model_validate({**MINIMAL, **options})
+
+
+def test_types() -> None:
+    assert parse_spark_type("LONG") == SparkType("bigint")
+    assert parse_spark_type("decimal(10, 2)") == SparkType("decimal", 10, 2)
+    nested = parse_spark_type("struct<A: array<decimal(3,1)>, b:int>")
+    inner = SparkType("array", fields=(("element", SparkType("decimal", 3, 1)),))
+    assert nested == SparkType("struct", fields=(("A", inner), ("b", SparkType("int"))))
+    for bad in ("", "map<string,int>", "decimal(39,0)", "struct<>", "array<x>", "decimal(2,3)"):
+        with pytest.raises(ValueError, match="not a"):
+            parse_spark_type(bad)
+
+
+def test_secrets_come_from_the_environment_and_stay_out_of_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("confluent_kafka")
+    security = {
+        "protocol": "SASL_PLAINTEXT",
+        "mechanism": "PLAIN",
+        "username_env": "TEST_KAFKA_USER",
+        "password_env": "TEST_KAFKA_PASSWORD",
+    }
+    spec = KafkaSource.model_validate({**MINIMAL, "security": security})
+    monkeypatch.setenv("TEST_KAFKA_USER", "someone")
+    monkeypatch.delenv("TEST_KAFKA_PASSWORD", raising=False)
+    with pytest.raises(EnvironmentProblemError, match="TEST_KAFKA_PASSWORD"):
+        KafkaTopic("127.0.0.1:1", "t", where="here", security=spec.security)
+    monkeypatch.setenv("TEST_KAFKA_PASSWORD", "hunter2-secret")
+    topic = KafkaTopic(
+        "127.0.0.1:1", "t", where="here", security=spec.security, timeout_seconds=0.5
+    )
+    with topic, pytest.raises(Exception, match="is away") as raised:
+        topic.partitions()
+    assert "hunter2" not in repr(raised.value)
