@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.metrics import METRICS
 from mlops_assets.config.monitoring_rules import find_monitoring_problems
 from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of
+from mlops_assets.config.training_rules import find_training_problems
 
 if TYPE_CHECKING:
     from mlops_assets.config.project import ProjectSpec
@@ -26,6 +27,7 @@ def find_problems(spec: ProjectSpec) -> list[FieldProblem]:
     rules = (
         *(_tags, _sources, _checks, _columns, _pii, _metrics, _slices, _split, _freshness),
         find_monitoring_problems,
+        find_training_problems,
     )
     return [problem for rule in rules for problem in rule(spec)]
 
