@@ -135,7 +135,7 @@ def write_rows(
         ),
     }
     arrays = {
-        part: np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+        part: np.lib.format.open_memmap(
             _array(folder, name, part), mode="w+", dtype=kind, shape=shape
         )
         for part, (shape, kind) in shapes.items()

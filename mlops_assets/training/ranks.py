@@ -61,8 +61,8 @@ class Ranks(World):
         sizes = [each.numel() for each in self._parameters]
         # Gradients, which of them are there, the loss, the flags: one exchange a step.
         self._buffer = torch.zeros(sum(sizes) + len(sizes) + 1 + _FLAGS, device=device)
-        *self._views, self._present, self._loss, self._flags = self._buffer.split(
-            [*sizes, len(sizes), 1, _FLAGS]
+        *self._views, self._present, self._loss, self._flags = torch.split(
+            self._buffer, [*sizes, len(sizes), 1, _FLAGS]
         )
 
     def permutation(self, rows: int, device: torch.device) -> Tensor:

@@ -95,16 +95,15 @@ def _meeting(job: Job, compute: Compute) -> Iterator[None]:
     import torch.distributed as dist
 
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    attempt = f"{os.environ['TORCHELASTIC_RUN_ID']}-{os.environ['TORCHELASTIC_RESTART_COUNT']}"
-    where = {
-        "init_method": f"file://{job.folder / MEETING}-{os.environ[MEETING_VARIABLE]}-{attempt}",
-        "rank": rank,
-        "world_size": size,
-    }
+    attempt = f"{os.environ[MEETING_VARIABLE]}-{os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    by_file = f"file://{job.folder / MEETING}-{attempt}"
+    address = by_file if job.distributed.nodes == 1 else "env://"
     dist.init_process_group(
         _backend(job, compute),
+        init_method=address,
+        rank=rank,
+        world_size=size,
         timeout=job.distributed.timeout,
-        **(where if job.distributed.nodes == 1 else {}),
     )
     try:
         yield
@@ -131,9 +130,9 @@ def _rows(job: Job, core: Core, compute: Compute, world: Ranks) -> tuple[TensorR
     placed = []
     for name, count in (("validation", job.validation_rows), ("train", job.train_rows)):
         held = shard(count, world.rank, world.size)
-        tensors = [torch.from_numpy(array) for array in read_rows(job.folder, name, held)]
+        numeric, categorical, target = map(torch.from_numpy, read_rows(job.folder, name, held))
         _log.info("holding %s rows %d to %d of %d", name, held.start, held.stop, count)
-        placed.append(place_tensors(*tensors, core.encoder, compute))
+        placed.append(place_tensors(numeric, categorical, target, core.encoder, compute))
     validation, train = placed
     return train, validation
 
