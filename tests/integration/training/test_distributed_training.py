@@ -22,6 +22,7 @@ from mlops_assets.training.job import EPOCHS, FOLDER
 from mlops_assets.training.result import TrainingResult
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.trainer import train
+from resources.processes import HOST, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -284,3 +285,21 @@ def test_a_killed_run_leaves_no_process_and_the_next_one_goes_on(tmp_path: Path)
 
     assert resumed.resumed_from == left.epoch
     assert len(resumed.history) == left.epoch + 2
+
+
+def test_a_second_machine_joins(tmp_path: Path) -> None:
+    """Two agents of one process each that meet at an address, as on two machines."""
+    address = f"{HOST}:{free_port(29_400)}"
+    two = {"nodes": 2, "processes_per_node": 1, "rendezvous": address, "timeout": "60s"}
+    command = [sys.executable, "-m", "mlops_assets.training.join", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, env=environment) as other:
+        try:
+            result = _train(_without_dropout(epochs=2, distributed=two), tmp_path / "two")
+            assert other.wait(60) == 0
+        finally:
+            if other.poll() is None:
+                other.kill()
+    one = _train(_without_dropout(epochs=2), tmp_path / "one")
+
+    assert _metrics(result) == pytest.approx(_metrics(one), rel=1e-4)
