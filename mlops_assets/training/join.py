@@ -39,9 +39,9 @@ def join(folder: Path, *, wait_seconds: float) -> None:
 def _wait_for_job(folder: Path, wait_seconds: float) -> Path:
     end = time.monotonic() + wait_seconds
     while True:
-        jobs = [path for path in _jobs(folder) if Job.load(path).distributed.nodes > 1]
-        if jobs:
-            return jobs[-1]
+        newest = _newest_job(folder)
+        if newest is not None:
+            return newest
         if time.monotonic() >= end:
             raise TrainingError(
                 "there is no training to join",
@@ -53,9 +53,15 @@ def _wait_for_job(folder: Path, wait_seconds: float) -> Path:
         time.sleep(_POLL_SECONDS)
 
 
-def _jobs(folder: Path) -> list[Path]:
-    """Jobs, oldest first."""
-    return sorted(folder.glob(f"**/{FOLDER}/{NAME}"), key=lambda path: path.stat().st_mtime)
+def _newest_job(folder: Path) -> Path | None:
+    found: list[tuple[float, Path]] = []
+    for path in folder.glob(f"**/{FOLDER}/{NAME}"):
+        try:
+            if Job.load(path).distributed.nodes > 1:
+                found.append((path.stat().st_mtime, path))
+        except FileNotFoundError:  # Its run has just ended.
+            continue
+    return max(found)[1] if found else None
 
 
 if __name__ == "__main__":

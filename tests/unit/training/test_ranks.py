@@ -155,3 +155,11 @@ def test_a_crash_is_told_with_its_text_its_signal_and_bounded(tmp_path: Path) ->
 def test_without_a_trace_there_is_no_failure(tmp_path: Path) -> None:
     assert failure(tmp_path, 3) is None
     assert not is_final(tmp_path)
+
+
+def test_without_a_job_a_second_machine_says_where_it_looked(tmp_path: Path) -> None:
+    from mlops_assets.training.join import join
+
+    with pytest.raises(TrainingError, match="no training to join") as caught:
+        join(tmp_path, wait_seconds=0)
+    assert str(tmp_path) in str(caught.value)
