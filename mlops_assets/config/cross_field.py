@@ -11,6 +11,7 @@ from mlops_assets.config.compute import find_compute_problems
 from mlops_assets.config.metrics import METRICS
 from mlops_assets.config.monitoring_rules import find_monitoring_problems
 from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of
+from mlops_assets.config.training_rules import find_training_problems
 
 if TYPE_CHECKING:
     from mlops_assets.config.project import ProjectSpec
@@ -28,6 +29,7 @@ def find_problems(spec: ProjectSpec) -> list[FieldProblem]:
         *(_tags, _sources, _checks, _columns, _pii, _metrics, _slices, _split, _freshness),
         find_monitoring_problems,
         find_compute_problems,
+        find_training_problems,
     )
     return [problem for rule in rules for problem in rule(spec)]
 

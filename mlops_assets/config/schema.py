@@ -21,6 +21,7 @@ PATTERNS: dict[str, str] = {
     r"^(\d+)(s|m|h|d|w)$": "a duration such as 26h or 14d",
     r"^(\d+) of (\d+)$": "k of m, such as 2 of 3",
     r"^\d+(\.\d+)?%$": "a percentage such as 1%",
+    r"^[A-Za-z0-9._-]+:[0-9]{1,5}$": "host:port",
     r"^expect_[a-z0-9_]+$": "a Great Expectations name such as expect_column_values_to_not_be_null",
     r"^(team:[A-Za-z0-9_.-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$": "team:<name> or an e-mail address",
     r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$": "<package>.<table>",

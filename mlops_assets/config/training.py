@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mlops_assets.config.base import Spec
+from mlops_assets.config.distributed import DistributedSpec
 
 
 class TrainingSpec(Spec):
@@ -24,6 +25,8 @@ class TrainingSpec(Spec):
     """Arithmetic; ``auto`` is bfloat16 on CUDA devices that have it, else float32."""
     devices: Literal["auto", "cpu", "cuda"] = "auto"
     """``auto`` takes CUDA when there is one; ``cuda`` fails without one."""
+    distributed: DistributedSpec | None = None
+    """More than one process, on one machine or several; by default one process."""
     on_out_of_memory: Literal["halve_batch", "fail"] = "halve_batch"
     """What to do when the device's memory runs out."""
     early_stopping: int = Field(default=4, ge=0)

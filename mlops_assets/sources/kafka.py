@@ -56,7 +56,7 @@ class Kafka:
         return writer.written()
 
     def show(self, spec: KafkaSource, taken: Mapping[str, Slice], context: SourceContext) -> None:
-        """Show outside lag tools what was taken, under the source's ``group``; without one, nothing.
+        """Show outside lag tools what was taken, under the source's ``group`` if it has one.
 
         Raises:
             SourceError: The broker is away or refuses.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from mlops_assets.config.model import ModelSpec
 from mlops_assets.config.project import Project
 from mlops_assets.models import ModelInputs, build_module
 from mlops_assets.training.preprocessing import Preprocessing
@@ -32,6 +36,7 @@ class NumericEncoder(nn.Module):
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
         columns = preprocessing.numeric
+        self.width = len(preprocessing.encoded_names)
         self._float("median", [column.median for column in columns])
         self._float("scale", [column.scale for column in columns])
         indicated = [place for place, column in enumerate(columns) if column.has_missing]
@@ -105,11 +110,18 @@ def build_core(project: Project, preprocessing: Preprocessing) -> Core:
     Raises:
         ConfigError: A custom model's file is unusable.
     """
+    return core_of(project.spec.model, project.directory, project.files, preprocessing)
+
+
+def core_of(
+    model: ModelSpec, directory: Path, files: Mapping[str, str], preprocessing: Preprocessing
+) -> Core:
+    """As :func:`build_core`, from the parts of a project that decide the module."""
     inputs = ModelInputs(
         numeric=preprocessing.encoded_names,
         cardinalities=preprocessing.cardinalities,
         outputs=preprocessing.label.outputs,
-        directory=project.directory,
-        files=project.files,
+        directory=directory,
+        files=files,
     )
-    return Core(preprocessing, build_module(project.spec.model, inputs))
+    return Core(preprocessing, build_module(model, inputs))

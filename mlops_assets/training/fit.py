@@ -25,11 +25,12 @@ from mlops_assets.training.checkpoint import (
 from mlops_assets.training.core import Core
 from mlops_assets.training.device import Compute
 from mlops_assets.training.labels import LabelEncoding
-from mlops_assets.training.losses import epoch_metrics, loss_function
+from mlops_assets.training.losses import counted_rows, epoch_metrics, loss_function
 from mlops_assets.training.result import EpochResult
 from mlops_assets.training.rows import TensorRows
 from mlops_assets.training.schedule import peak_rate, rate_factor
 from mlops_assets.training.steps import GradientStep, ThreadedGradientStep, autocast
+from mlops_assets.training.world import World
 
 _EVALUATION_BATCH = 16_384
 _STEPS_BETWEEN_CHECKS = 50
@@ -51,7 +52,9 @@ class Fit:
         validation: Validation rows.
         spec: The project's ``training``.
         compute: Device and arithmetic.
-        batch: Rows a step.
+        batch: Rows a step, of all processes together.
+        world: The processes that train together; ``train`` and ``validation`` are this one's share.
+        rows: Training rows of all processes.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Fit:
         spec: TrainingSpec,
         compute: Compute,
         batch: int,
+        world: World,
+        rows: int,
     ) -> None:
         self.network = core.network
         self.batch = batch
@@ -76,6 +81,8 @@ class Fit:
         self._validation = validation
         self._spec = spec
         self._compute = compute
+        self._world = world
+        self._rows = rows
         self._optimizer = _optimizer(self.network, spec)
         self._average = AveragedModel(self.network, multi_avg_fn=self._blend)
         self._best = _weights(self.network)
@@ -88,7 +95,7 @@ class Fit:
     @property
     def steps(self) -> int:
         """Steps an epoch."""
-        return math.ceil(len(self._train) / self.batch)
+        return math.ceil(self._rows / self.batch)
 
     @property
     def is_done(self) -> bool:
@@ -109,7 +116,7 @@ class Fit:
         started = time.perf_counter()
         train_loss, rate = self._train_epoch(step, copies)
         trained = time.perf_counter() - started
-        validation_loss, metrics = self._evaluate()
+        validation_loss, metrics = self._judge(*self._world.together(self._evaluate))
         _require_finite(validation_loss, number, "validation loss")
         if validation_loss < self.best_loss:
             self.best_loss, self.best_epoch = validation_loss, number
@@ -119,7 +126,7 @@ class Fit:
             train_loss=train_loss,
             validation_loss=validation_loss,
             metrics=metrics,
-            rows_per_second=len(self._train) / trained,
+            rows_per_second=self._rows / trained,
             learning_rate=rate,
             seconds=time.perf_counter() - started,
         )
@@ -128,7 +135,8 @@ class Fit:
 
     def _seed(self, epoch: int, copies: list[nn.Module]) -> None:
         torch.manual_seed((self._spec.seed * 1_000_003 + epoch) % _LARGEST_SEED)
-        place = 0
+        # Each process drops other units: its rows are others, too.
+        place = self._world.rank << 16
         for network in (self.network, *copies):
             for module in network.modules():
                 reseed: Callable[[int], None] | None = getattr(module, "reseed", None)
@@ -139,23 +147,26 @@ class Fit:
     def _train_epoch(self, step: GradientStep, copies: list[nn.Module]) -> tuple[float, float]:
         for network in (self.network, *copies):
             network.train()
-        order = torch.randperm(len(self._train), device=self._train.target.device)
+        home = self._train.target.device
+        order = self._world.permutation(self._rows, home)
         peak, rate = peak_rate(self._spec), 0.0
         total = torch.zeros((), device=self._train.device)
-        for place, rows in enumerate(order.tensor_split(self.steps)):
+        for place, part in enumerate(self._world.parts(order, self.steps, home)):
             progress = (self.epoch + (place + 1) / self.steps) / self._spec.epochs
             rate = peak * rate_factor(progress)
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             self._optimizer.zero_grad(set_to_none=True)
-            loss = step(rows)
-            if self._compute.device == "cpu" or place % _STEPS_BETWEEN_CHECKS == 0:
+            is_checked = self._compute.device == "cpu" or place % _STEPS_BETWEEN_CHECKS == 0
+            is_checked = is_checked or place == self.steps - 1
+            loss = self._world.step(self.network, step, part, is_checked=is_checked)
+            if is_checked:
                 _require_finite(float(loss), self.epoch + 1, "loss")
             self._optimizer.step()
             if place % _STEPS_BETWEEN_AVERAGES == 0:
                 self._average.update_parameters(self.network)
-            total += loss * len(rows)
-        mean = float(total) / len(self._train)
+            total += loss * part.batch
+        mean = float(total) / self._rows
         _require_finite(mean, self.epoch + 1, "loss")
         return mean, rate
 
@@ -167,7 +178,8 @@ class Fit:
         get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
-    def _evaluate(self) -> tuple[float, dict[str, float]]:
+    def _evaluate(self) -> tuple[Tensor, Tensor]:
+        """Scores and targets of this process's validation rows, on the CPU."""
         network = self._average.module.eval()
         places = torch.arange(len(self._validation), device=self._validation.target.device)
         scores, targets = [], []
@@ -176,8 +188,13 @@ class Fit:
             with autocast(self._compute):
                 scores.append(network(numeric, categorical).float().cpu())
             targets.append(target.cpu())
-        score, target = torch.cat(scores), torch.cat(targets)
-        return float(self.loss(score, target)), epoch_metrics(self._label, score, target)
+        return torch.cat(scores), torch.cat(targets)
+
+    def _judge(self, score: Tensor, target: Tensor) -> tuple[float, dict[str, float]]:
+        """Loss of all validation rows, and in the first process their metrics."""
+        loss = self._world.mean(float(self.loss(score, target)), counted_rows(target))
+        score, target = self._world.gather(score), self._world.gather(target)
+        return loss, epoch_metrics(self._label, score, target) if self._world.is_first else {}
 
     def load_best(self) -> None:
         """Put the best average into the network."""

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from mlops_assets.config.project import Project
+from mlops_assets.config.training import TrainingSpec
 
 
 def training_key(project: Project, features_version: str, code_version: str = "") -> str:
@@ -33,9 +34,7 @@ def training_key(project: Project, features_version: str, code_version: str = ""
             mode="json", include={"entity", "time", "label", "inputs", "pii"}
         ),
         "model": spec.model.model_dump(mode="json"),
-        "training": spec.training.model_dump(
-            mode="json", exclude={"checkpoint_every", "on_out_of_memory"}
-        ),
+        "training": _training_part(spec.training),
         "split": spec.evaluation.split.model_dump(mode="json"),
         "golden_rows": spec.deployment.golden_rows,
     }
@@ -46,3 +45,15 @@ def training_key(project: Project, features_version: str, code_version: str = ""
         parts["custom_model"] = hashlib.sha256(source.encode()).hexdigest()
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _training_part(spec: TrainingSpec) -> dict[str, Any]:
+    """What decides the weights: how many processes, but not how they find each other."""
+    part = spec.model_dump(
+        mode="json", exclude={"checkpoint_every", "on_out_of_memory", "distributed"}
+    )
+    if spec.distributed is not None:
+        part["distributed"] = spec.distributed.model_dump(
+            mode="json", include={"processes_per_node", "nodes"}
+        )
+    return part

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_assets.config.metrics import Task
-from mlops_assets.training.labels import LabelEncoding
+from mlops_assets.training.labels import UNKNOWN_CLASS, LabelEncoding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,11 @@ def loss_function(task: Task) -> Loss:
         # A class that only validation rows have cannot be predicted: its rows are left out.
         return lambda scores, target: functional.cross_entropy(scores, target, ignore_index=-1)
     return lambda scores, target: functional.mse_loss(scores.squeeze(1), target)
+
+
+def counted_rows(target: Tensor) -> int:
+    """Rows over which the loss is a mean: all but those of a class that training does not know."""
+    return len(target) if target.is_floating_point() else int((target != UNKNOWN_CLASS).sum())
 
 
 def epoch_metrics(label: LabelEncoding, scores: Tensor, target: Tensor) -> dict[str, float]:

@@ -75,17 +75,30 @@ def place_rows(
     numeric = torch.from_numpy(preprocessing.numbers(table, rows))
     categorical = torch.from_numpy(preprocessing.categories(table, rows))
     target = torch.from_numpy(preprocessing.label.encode(table, rows))
+    return place_tensors(numeric, categorical, target, encoder, compute, budget=budget)
+
+
+def place_tensors(
+    numeric: Tensor,
+    categorical: Tensor,
+    target: Tensor,
+    encoder: NumericEncoder,
+    compute: Compute,
+    *,
+    budget: int | None = None,
+) -> TensorRows:
+    """As :func:`place_rows`, from raw numbers, category indices and targets in main memory."""
     device = torch_device(compute)
     budget = memory_budget(compute.device) if budget is None else budget
     raw_bytes = numeric.nbytes + categorical.nbytes + target.nbytes
-    encoded_bytes = 4 * len(rows) * len(preprocessing.encoded_names)
+    encoded_bytes = 4 * len(target) * encoder.width
     if raw_bytes <= budget:
         numeric, categorical, target = (
             tensor.to(device) for tensor in (numeric, categorical, target)
         )
     if raw_bytes + encoded_bytes > budget:
         return TensorRows(numeric, categorical, target, encoder, device)
-    encoded = _encode(numeric, encoder, len(preprocessing.encoded_names))
+    encoded = _encode(numeric, encoder, encoder.width)
     return TensorRows(encoded, categorical, target, None, device)
 
 

@@ -34,9 +34,9 @@ class GradientStep:
         self._rows = rows
         self._compute = compute
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Mean loss of these rows."""
-        return self._backward(self._network, rows, 1.0)
+    def __call__(self, rows: Tensor, share: float = 1.0) -> Tensor:
+        """Mean loss of these rows, and its gradient, times their share of the whole batch."""
+        return self._backward(self._network, rows, share)
 
     def _backward(self, network: nn.Module, rows: Tensor, share: float) -> Tensor:
         numeric, categorical, target = self._rows.batch(rows)
@@ -83,11 +83,11 @@ class ThreadedGradientStep(GradientStep):
         """The copies, for reseeding."""
         return self._copies
 
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Mean loss of these rows."""
-        networks = [self._network, *self._copies]
+    def __call__(self, rows: Tensor, share: float = 1.0) -> Tensor:
+        """Mean loss of these rows, and its gradient, times their share of the whole batch."""
+        networks = [self._network, *self._copies][: len(rows)]
         futures = [
-            self._pool.submit(self._backward, network, part, len(part) / len(rows))
+            self._pool.submit(self._backward, network, part, share * len(part) / len(rows))
             for network, part in zip(networks, rows.tensor_split(len(networks)), strict=True)
         ]
         losses = [future.result() for future in futures]

@@ -102,6 +102,26 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"evaluation.split": {"test": "0d"}}, "evaluation.split.test", "no time at all"),
     ({"monitoring.freshness": {"model": "59s"}}, "monitoring.freshness.model", "one minute"),
     ({"monitoring.freshness": {"raw": "1s"}}, "monitoring.freshness.raw", "one minute"),
+    (
+        {"training.distributed": {"nodes": 2}},
+        "training.distributed.rendezvous",
+        "nothing, with 2 nodes",
+    ),
+    (
+        {"training.distributed": {"rendezvous": "a:1"}},
+        "training.distributed.rendezvous",
+        "with 1 node",
+    ),
+    (
+        {"training.distributed": {"backend": "nccl"}, "training.devices": "cpu"},
+        "training.distributed.backend",
+        "nccl with `devices: cpu`",
+    ),
+    (
+        {"training.distributed": {"processes_per_node": 8}, "training.batch_size": 4},
+        "training.batch_size",
+        "fewer rows than the 8 processes",
+    ),
     ({"tags": {"a b": "c"}}, "tags.a b", "the key 'a b'"),
     ({"tags": {"dagster/x": "c"}}, "tags.dagster/x", "not 'dagster/'"),
     ({"tags": {"a": "b c"}}, "tags.a", "'b c'"),

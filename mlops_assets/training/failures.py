@@ -1,0 +1,76 @@
+"""How a training process tells the run why it ended, and how the run tells it on."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlops_assets import errors
+from mlops_assets.errors import MlopsError, TrainingError
+from mlops_assets.training.job import write_json
+
+_FAILURES = "failed-*.json"
+_EXIT_CODES = "exit-codes.json"
+_PARTS = ("problem", "where", "found", "expected", "fix")
+
+
+def write_failure(folder: Path, rank: int, error: Exception) -> None:
+    """Leave an error of this process.
+
+    Only an error on purpose is final: the same processes would come to it again. Any other is
+    kept for the case that beginning again does not help.
+    """
+    is_final = isinstance(error, MlopsError)
+    parts = {name: getattr(error, name) for name in _PARTS} if is_final else {"problem": str(error)}
+    values = {"final": is_final, "rank": rank, "kind": type(error).__name__, **parts}
+    write_json(folder / _FAILURES.replace("*", str(rank)), values)
+
+
+def is_final(folder: Path) -> bool:
+    """Whether beginning again is of no use."""
+    return any(each["final"] for each in _failures(folder))
+
+
+def write_exit_codes(folder: Path, codes: Mapping[int, int]) -> None:
+    """Leave the exit codes of processes that died, by rank."""
+    write_json(folder / _EXIT_CODES, {str(rank): code for rank, code in codes.items()})
+
+
+def remove_failures(folder: Path) -> None:
+    """Forget what earlier attempts left."""
+    for path in [*folder.glob(_FAILURES), folder / _EXIT_CODES]:
+        path.unlink(missing_ok=True)
+
+
+def failure(folder: Path, restarts: int) -> MlopsError | None:
+    """The error to raise for a training whose processes ended: a process's own, if it told one."""
+    found = sorted(_failures(folder), key=lambda each: (not each["final"], each["rank"]))
+    if found:
+        first = found[0]
+        kind = getattr(errors, first["kind"], None)
+        if first["final"] and isinstance(kind, type) and issubclass(kind, MlopsError):
+            parts = {name: first[name] for name in _PARTS if name != "problem"}
+            return kind(first["problem"], **parts)
+    path = folder / _EXIT_CODES
+    if not found and not path.is_file():
+        return None
+    codes = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    ends = [f"process {rank}: {_end(code)}" for rank, code in sorted(codes.items())]
+    own = [f"{each['kind']} in process {each['rank']}: {each['problem']}" for each in found[:1]]
+    return TrainingError(
+        "a training process died again and again",
+        where=f"training.distributed, after {restarts} restarts",
+        found="; ".join([*own, *ends]),
+        fix="a signal 9 without an error is often the machine's memory: take fewer processes; "
+        "the last checkpoint is kept",
+    )
+
+
+def _failures(folder: Path) -> list[dict[str, str]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(_FAILURES)]
+
+
+def _end(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
