@@ -1,8 +1,9 @@
-"""One Spark session for each process, local and quiet, with nothing left in the working folder."""
+"""One Spark session for each process, quiet, with nothing left in the working folder."""
 
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import sys
 import threading
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_assets.config.spark import SparkSpec
 from mlops_assets.errors import EnvironmentProblemError
 from resources import durable
 from resources.java import Java, find_java, prepare_java_home
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _GIB = 1024**3
 _LOCK = threading.Lock()
+_IDENTITY = "spark.mlops.identity"
 
 _LOG4J = """\
 rootLogger.level = error
@@ -46,21 +49,30 @@ logger.util.level = off
 """
 
 
-def spark_session(app_name: str = "mlops", *, home: Path | None = None) -> SparkSession:
+def spark_session(
+    app_name: str = "mlops", *, home: Path | None = None, spec: SparkSpec | None = None
+) -> SparkSession:
     """The process's one Spark session, started on first use (10 s or so).
+
+    A session that was started for another spec is stopped first.
 
     Args:
         app_name: Name of the application; only the first caller's counts.
         home: Folder for scratch files; by default the settings' ``home``.
+        spec: Where the work is done; by default on this machine.
 
     Raises:
-        EnvironmentProblemError: There is no usable Java, or Spark does not start.
+        EnvironmentProblemError: There is no usable Java, or Spark or its cluster does not start.
     """
     from pyspark.sql import SparkSession
 
+    wanted = spec or SparkSpec()
     with _LOCK:
         running = SparkSession.getActiveSession() or _default_session()
-        return running or _start(app_name, home or Settings.from_environment().home)
+        if running is not None and running.conf.get(_IDENTITY, "") not in {"", _identity(wanted)}:
+            _stop(running)
+            running = None
+        return running or _start(app_name, home or Settings.from_environment().home, wanted)
 
 
 def stop_spark() -> None:
@@ -69,12 +81,15 @@ def stop_spark() -> None:
 
     with _LOCK:
         running = SparkSession.getActiveSession() or _default_session()
-        if running is None:
-            return
-        scratch = Path(running.conf.get("spark.mlops.scratch", ""))
-        running.stop()
-        if scratch.name:
-            durable.remove_tree(scratch)
+        if running is not None:
+            _stop(running)
+
+
+def _stop(running: SparkSession) -> None:
+    scratch = Path(running.conf.get("spark.mlops.scratch", ""))
+    running.stop()
+    if scratch.name:
+        durable.remove_tree(scratch)
 
 
 def spark_options(scratch: Path, *, cores: int, memory_bytes: int) -> dict[str, str]:
@@ -119,6 +134,31 @@ def spark_options(scratch: Path, *, cores: int, memory_bytes: int) -> dict[str, 
     }
 
 
+def cluster_options(spec: SparkSpec) -> dict[str, str]:
+    """What a spec changes in :func:`spark_options`."""
+    options = {_IDENTITY: _identity(spec), **spec.settings}
+    if spec.driver_memory:
+        options["spark.driver.memory"] = spec.driver_memory
+    if spec.packages:
+        options["spark.jars.packages"] = ",".join(spec.packages)
+    if not spec.is_cluster:
+        return options
+    options["spark.master"] = spec.master
+    if spec.driver_host:
+        options["spark.driver.host"] = spec.driver_host
+        options["spark.driver.bindAddress"] = "0.0.0.0"  # noqa: S104 - asked for by `driver_host`
+    given = spec.executors
+    wishes = {"instances": given.instances, "cores": given.cores, "memory": given.memory}
+    options |= {f"spark.executor.{k}": str(v) for k, v in wishes.items() if v is not None}
+    if given.instances and given.cores and spec.master.startswith("spark://"):
+        options["spark.cores.max"] = str(given.instances * given.cores)
+    return options
+
+
+def _identity(spec: SparkSpec) -> str:
+    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]
+
+
 def _default_session() -> SparkSession | None:
     """The session that another thread of this process started."""
     from pyspark import SparkContext
@@ -129,7 +169,7 @@ def _default_session() -> SparkSession | None:
     return SparkSession.builder.getOrCreate()
 
 
-def _start(app_name: str, home: Path) -> SparkSession:
+def _start(app_name: str, home: Path, spec: SparkSpec) -> SparkSession:
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
@@ -137,16 +177,21 @@ def _start(app_name: str, home: Path) -> SparkSession:
     scratch = _make_scratch(home / "spark")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     options = spark_options(scratch, cores=_cores(), memory_bytes=memory)
+    options |= cluster_options(spec)
+    if spec.is_cluster:  # a folder of this machine is none of the executors'
+        del options["spark.local.dir"]
     try:
-        with _environment(java, home):
+        with _environment(java, home, spec.driver_host, scratch):
             session = SparkSession.builder.appName(app_name).config(map=options).getOrCreate()
     except (PySparkException, RuntimeError, OSError) as error:
         durable.remove_tree(scratch)
         raise EnvironmentProblemError(
             "Spark did not start",
-            where=f"Java {java.version} from {java.origin}: {java.home}",
+            where=f"{spec.master}, Java {java.version} from {java.origin}: {java.home}",
             found=error,
-            fix="look at the lines above; check free memory, and that 127.0.0.1 can be bound",
+            fix="look at the lines above; check that the cluster answers and has free cores"
+            if spec.is_cluster
+            else "look at the lines above; check free memory, and that 127.0.0.1 can be bound",
         ) from error
     _silence_query_errors()
     atexit.register(stop_spark)
@@ -165,14 +210,15 @@ def _cores() -> int:
 
 
 @contextmanager
-def _environment(java: Java, home: Path) -> Iterator[None]:
+def _environment(java: Java, home: Path, driver_host: str | None, scratch: Path) -> Iterator[None]:
     """The environment that Spark's launcher reads, for the time of the launch."""
     wanted = {
         "JAVA_HOME": str(prepare_java_home(java, home / "java")),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
-        "SPARK_LOCAL_IP": HOST,
-        "SPARK_LOCAL_HOSTNAME": "localhost",
+        "SPARK_LOCAL_DIRS": str(scratch),
+        "SPARK_LOCAL_IP": driver_host or HOST,
+        "SPARK_LOCAL_HOSTNAME": driver_host or "localhost",
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

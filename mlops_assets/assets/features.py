@@ -1,6 +1,7 @@
 """The ``features`` asset: one checked row for each entity and time."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -40,7 +41,7 @@ def build_features_asset(project: Project) -> dg.AssetsDefinition:
             result = materialize_features(
                 project,
                 store=platform.store(),
-                spark_factory=platform.spark,
+                spark_factory=partial(platform.spark, project),
                 check=gate.check,
                 code_version=version,
                 force=is_forced(context),

@@ -69,7 +69,7 @@ class QualityGate:
             self.results = [ExpectationResult.from_dict(result) for result in stored]
             return
         files = platform.store().files(manifest)
-        self.check(platform.spark().read.parquet(*(str(file) for file in files)), None)
+        self.check(platform.spark(self.project).read.parquet(*(str(file) for file in files)), None)
 
     @contextmanager
     def reporting(self) -> Iterator[list[dg.AssetCheckResult]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mlops_assets.errors import EnvironmentProblemError
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from mlops_assets.config.project import Project
     from resources.settings import Settings
     from resources.store import Store
 
@@ -37,8 +41,24 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return open_store(self.settings().store_uri)
 
-    def spark(self) -> SparkSession:
-        """The process's one Spark session, started on first use."""
+    def spark(self, project: Project) -> SparkSession:
+        """The process's one Spark session, where the project or its team wants it.
+
+        Raises:
+            ConfigError: The team's settings are wrong.
+            EnvironmentProblemError: It does not start, or cannot reach the store.
+        """
+        from mlops_assets.config.team import team_spark
         from resources.spark import spark_session
 
-        return spark_session()
+        settings = self.settings()
+        spec = project.spec.spark or team_spark(project.id.team, settings.root, os.environ)
+        if spec.is_cluster and "://" in settings.store_uri:
+            raise EnvironmentProblemError(
+                "a Spark cluster needs a store that all its machines share",
+                where=f"{project.id} spark.master {spec.master}",
+                found=settings.store_uri,
+                expected="a folder of a file system that the cluster and this machine share",
+                fix="set MLOPS_STORE_URI to such a folder, or use `master: local`",
+            )
+        return spark_session(home=settings.home, spec=spec)

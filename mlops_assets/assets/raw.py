@@ -1,6 +1,7 @@
 """``raw/<source>`` assets: immutable, checked copies of a project's sources."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -49,7 +50,7 @@ def build_raw_asset(project: Project, source: str) -> dg.AssetsDefinition:
                 project,
                 source,
                 store=platform.store(),
-                spark_factory=platform.spark,
+                spark_factory=partial(platform.spark, project),
                 check=gate.check,
                 force=is_forced(context),
             )

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from mlops_assets.config.base import Duration, Spec
 from mlops_assets.config.problems import FieldProblem, FieldProblems, nearest, one_of
+from mlops_assets.config.spark import SparkSpec
 
 AlertKind = Literal[
     "quality", "drift", "performance", "labels", "gate", "deployment", "stale", "decision"
@@ -115,3 +116,5 @@ class TeamSpec(Spec):
 
     alerts: AlertsSpec = AlertsSpec()
     """Who is told about what."""
+    spark: SparkSpec = SparkSpec()
+    """Where the data of its projects are transformed, unless a project says otherwise."""

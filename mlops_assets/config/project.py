@@ -23,6 +23,7 @@ from mlops_assets.config.model import MlpModel, ModelSpec
 from mlops_assets.config.monitoring import MonitoringSpec
 from mlops_assets.config.problems import FieldProblems
 from mlops_assets.config.sources import SourceSpec
+from mlops_assets.config.spark import SparkSpec
 from mlops_assets.config.training import TrainingSpec
 from mlops_assets.keys import ProjectId
 
@@ -64,6 +65,8 @@ class ProjectSpec(Spec):
     """What happens by itself."""
     compute: ComputeSpec = ComputeSpec()
     """Where its runs execute."""
+    spark: SparkSpec | None = None
+    """Where its data are transformed; by default as the team's ``team.yaml`` says, or here."""
 
     @property
     def primary(self) -> PrimarySpec:

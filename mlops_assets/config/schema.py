@@ -30,6 +30,12 @@ PATTERNS: dict[str, str] = {
     r"^[A-Za-z0-9._-]{1,249}$": "a topic (letters, digits, dots, underscores and hyphens)",
     r"^https?://[^\s@]+$": "a URL with http:// or https:// and without user and password",
     r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$": "a message's full name, such as shop.Order",
+    r"^(local|spark://[^\s/@]+:\d+(,[^\s/@]+:\d+)*|yarn|k8s://https?://[^\s/@]+)$": (
+        "local, spark://<host>:<port>, yarn or k8s://https://<host>:<port>"
+    ),
+    r"^[1-9]\d*[mg]$": "an amount of memory such as 512m or 8g",
+    r"^[\w.-]+:[\w.-]+:[\w.-]+$": "Maven coordinates <group>:<artifact>:<version>",
+    r"^[A-Za-z0-9.:-]{1,253}$": "a host's name or address",
 }
 """Words for every pattern of the spec: a reader should not have to read regular expressions."""
 

@@ -32,8 +32,10 @@ from mlops_assets.config.problems import (
     show,
 )
 from mlops_assets.config.redaction import Redactor
+from mlops_assets.config.spark import SparkExecutors, SparkSpec
 from mlops_assets.config.validation import value_at
 from mlops_assets.config.yaml_reader import Document, Refusal, read_yaml
+from mlops_assets.errors import ConfigError
 
 TEAM_FILE = "team.yaml"
 TYPES: dict[str, type[Spec]] = {
@@ -89,6 +91,24 @@ def load_team(team: str, root: Path, environ: Mapping[str, str]) -> LoadedTeam:
     return LoadedTeam(TeamSpec() if problems else spec, redactor, problems)
 
 
+def team_spark(team: str, root: Path, environ: Mapping[str, str]) -> SparkSpec:
+    """Where a team's data are transformed.
+
+    Raises:
+        ConfigError: The team's file is wrong.
+    """
+    loaded = load_team(team, root, environ)
+    if loaded.problems:
+        raise ConfigError(
+            "the team's settings are wrong",
+            where=f"{team}/{TEAM_FILE}",
+            found=loaded.problems[0].found,
+            expected=loaded.problems[0].expected,
+            fix="run `mlops check` for all of them",
+        )
+    return loaded.spec.spark
+
+
 def _refused(refusal: Refusal, shown: Path) -> Problem:
     line, column = refusal.place or (None, None)
     path = format_path(refusal.location)
@@ -132,6 +152,8 @@ def _known_keys(parent: Location, written: Any) -> list[str]:
         kind = str(value_at(written, (*parent, "type"))[1])
         return sorted(TYPES[kind].model_fields)
     models: dict[int, type[Spec]] = {0: TeamSpec, 1: AlertsSpec}
+    if parent[:1] == ("spark",):
+        models = {1: SparkSpec, 2: SparkExecutors}
     model = models.get(len(parent), Route)
     return sorted(model.model_fields)
 

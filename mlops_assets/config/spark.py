@@ -1,0 +1,94 @@
+"""``spark:`` where data are transformed: this machine, or a cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, model_validator
+
+from mlops_assets.config.base import Spec
+from mlops_assets.config.problems import FieldProblem, FieldProblems, show
+
+MASTER_PATTERN = r"^(local|spark://[^\s/@]+:\d+(,[^\s/@]+:\d+)*|yarn|k8s://https?://[^\s/@]+)$"
+MEMORY_PATTERN = r"^[1-9]\d*[mg]$"
+PACKAGE_PATTERN = r"^[\w.-]+:[\w.-]+:[\w.-]+$"
+Memory = Annotated[str, StringConstraints(pattern=MEMORY_PATTERN)]
+MavenPackage = Annotated[str, StringConstraints(pattern=PACKAGE_PATTERN)]
+
+ALLOWED = (
+    *("spark.dynamicAllocation.", "spark.executor.", "spark.hadoop.fs.s3a.", "spark.kubernetes."),
+    *("spark.memory.", "spark.network.", "spark.rpc.", "spark.scheduler.", "spark.shuffle."),
+    *("spark.speculation", "spark.sql.adaptive.", "spark.sql.autoBroadcastJoinThreshold"),
+    *("spark.sql.files.", "spark.sql.shuffle.", "spark.storage.", "spark.task.", "spark.yarn."),
+)
+"""Beginnings of the settings that a project may change: what they cost, not what they mean."""
+_REFUSED = re.compile(
+    r"(?i)(javaoptions|classpath|librarypath|plugin|\.jars|secret|password|access\.key|token"
+    r"|provider|credential)"
+)
+
+
+class SparkExecutors(Spec):
+    """How much each executor of a cluster has."""
+
+    instances: int | None = Field(default=None, ge=1, le=10_000)
+    """Number of executors; by default as many as the cluster gives."""
+    cores: int | None = Field(default=None, ge=1, le=1024)
+    """Cores of an executor."""
+    memory: Memory | None = None
+    """Memory of an executor, such as ``8g``."""
+
+
+class SparkSpec(Spec):
+    """Where data are transformed. The default is this machine, by its size."""
+
+    master: str = Field(default="local", pattern=MASTER_PATTERN)
+    """``local``, ``spark://<host>:<port>``, ``yarn`` or ``k8s://https://<host>:<port>``. A cluster
+    reads and writes the store itself, which has to be a file system that all its machines share."""
+    driver_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.:-]{1,253}$")
+    """Name or address under which the executors reach this machine. Empty: loopback only."""
+    driver_memory: Memory | None = None
+    """Memory of the driver; by default a quarter of the machine's, between 1 and 8 GiB."""
+    executors: SparkExecutors = SparkExecutors()
+    """What the executors of a cluster have."""
+    packages: tuple[MavenPackage, ...] = Field(default=(), max_length=50)
+    """Maven coordinates that Spark fetches when it starts, such as connectors."""
+    settings: dict[str, str] = Field(default={}, max_length=200)
+    """Further Spark settings about costs: memory, shuffles, executors, the cluster's own."""
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether other processes than this one's JVM do the work."""
+        return self.master != "local"
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> SparkSpec:
+        if problems := [*self._setting_problems(), *self._cluster_problems()]:
+            raise FieldProblems(problems)
+        return self
+
+    def _setting_problems(self) -> Iterator[FieldProblem]:
+        for name in self.settings:
+            if not name.startswith(ALLOWED) or _REFUSED.search(name):
+                expected = f"a setting that begins with {', '.join(ALLOWED)}, and holds no secret"
+                yield FieldProblem(("settings", name), show(name), expected, about_key=True)
+
+    def _cluster_problems(self) -> Iterator[FieldProblem]:
+        if not self.is_cluster:
+            given: dict[str, Any] = {
+                name: value
+                for name, value in self.executors.model_dump().items()
+                if value is not None
+            }
+            for name, value in given.items():
+                found = f"{value}, though master is local"
+                yield FieldProblem(("executors", name), found, "a cluster as `master`, or nothing")
+        elif self.driver_host is None and not self._is_on_loopback:
+            expected = "the name or address under which executors reach this machine"
+            yield FieldProblem(("driver_host",), "none", expected)
+
+    @property
+    def _is_on_loopback(self) -> bool:
+        return self.master.startswith(("spark://127.0.0.1:", "spark://localhost:"))

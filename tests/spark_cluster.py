@@ -1,0 +1,73 @@
+"""A real standalone Spark cluster on loopback: one master, two workers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyspark
+import requests
+
+from resources.java import find_java, prepare_java_home
+from resources.processes import HOST, ProcessRecord, free_port, log_tail, start_process, stop_group
+
+START_SECONDS = 90.0
+
+
+@contextmanager
+def spark_cluster(folder: Path, workers: int = 2) -> Iterator[str]:
+    """The address of a running cluster."""
+    home = Path(pyspark.__file__).parent
+    environment = {
+        "PATH": os.environ["PATH"],
+        "JAVA_HOME": str(prepare_java_home(find_java(), folder / "java")),
+        "SPARK_LOCAL_IP": HOST,
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_WORKER_DIR": str(folder / "work"),
+        "SPARK_LOCAL_DIRS": str(folder / "local"),
+    }
+    port = free_port(17_077 + os.getpid() % 1000)
+    page = free_port(port + 1)
+    url = f"spark://{HOST}:{port}"
+    launcher = home / "bin" / "spark-class"
+    deploy = "org.apache.spark.deploy"
+    running: list[ProcessRecord] = []
+
+    def start(name: str, *arguments: str) -> None:
+        log = folder / f"{name}.log"
+        command = [launcher, *arguments]
+        _, record = start_process(command, environment=environment, log=log, directory=folder)
+        running.append(record)
+
+    try:
+        start(
+            "master", f"{deploy}.master.Master",
+            *("--host", HOST, "--port", str(port), "--webui-port", str(page)),
+        )  # fmt: skip
+        for number in range(workers):
+            start(
+                f"worker{number}", f"{deploy}.worker.Worker",
+                *("--host", HOST, "-c", "1", "-m", "1g", "--webui-port", "0", url),
+            )  # fmt: skip
+        _wait(page, workers, folder)
+        yield url
+    finally:
+        for record in reversed(running):
+            stop_group(record)
+
+
+def _wait(page: int, workers: int, folder: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        try:
+            state = requests.get(f"http://{HOST}:{page}/json/", timeout=2).json()
+            if state["aliveworkers"] == workers:
+                return
+        except (requests.RequestException, ValueError):
+            pass
+        time.sleep(0.3)
+    raise TimeoutError(log_tail(folder / "master.log"))
