@@ -14,7 +14,7 @@ from benchmarks.report import Report
 
 NAMES = (
     *("definitions_load", "training_throughput", "accuracy", "serving", "lifecycle"),
-    *("drift_detection", "drift_cost", "sensor_ticks"),
+    *("drift_detection", "drift_cost", "sensor_ticks", "kafka_ingestion"),
 )
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """\

@@ -11,7 +11,7 @@ from mlops_assets.errors import ConfigError
 from mlops_assets.sources.kafka_rows import PoisonError, Row
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
+    from google.protobuf.message import Message  # type: ignore[import-untyped]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP = "google.protobuf.Timestamp"
@@ -102,7 +102,11 @@ def _value(field: Any, value: Any) -> Any:
 
 
 def _load(file: Path, name: str) -> Any:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import (  # type: ignore[import-untyped]
+        descriptor_pb2,
+        descriptor_pool,
+        message_factory,
+    )
     from google.protobuf.message import DecodeError
 
     pool = descriptor_pool.DescriptorPool()
