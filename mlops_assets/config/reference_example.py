@@ -75,6 +75,11 @@ attributes:
     gpus: 1
     environment: [DATA_URI]
     timeout: 6h
+  spark:
+    master: spark://spark-master.internal:7077
+    driver_host: runs.internal
+    executors: {instances: 8, cores: 4, memory: 16g}
+    settings: {spark.sql.shuffle.partitions: "400"}
 """
 
 

@@ -102,7 +102,11 @@ def _value(field: Any, value: Any) -> Any:
 
 
 def _load(file: Path, name: str) -> Any:
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import (
+        descriptor_pb2,
+        descriptor_pool,
+        message_factory,
+    )
     from google.protobuf.message import DecodeError
 
     pool = descriptor_pool.DescriptorPool()
