@@ -66,7 +66,7 @@ nodes = session.sparkContext._jsc.sc().getExecutorMemoryStatus().size()
 print(json.dumps({
     "master": session.sparkContext.master, "nodes": nodes, "session": factory() is session,
     "raw": raw.manifest.data_version, "features": made.manifest.data_version,
-    "rows": made.manifest.rows, "passed": [r.success for r in results],
+    "rows": made.manifest.rows, "passed": [r.passed for r in results],
 }))
 """
 
