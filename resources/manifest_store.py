@@ -27,6 +27,8 @@ _KEY = re.compile(rf"{_WORD}(/{_WORD})*")
 _LOCATION = re.compile(rf"{_KEY.pattern}/{DATA}/[A-Za-z0-9-]+")
 _MANIFEST = re.compile(rf".*/{MANIFESTS}/({_WORD})\.json")
 _NUMBER = re.compile(r"\d{6,}")
+_RECENT = 100
+"""More publishers than that are never at work on one collection at once."""
 
 
 class ManifestStore(ABC):
@@ -134,10 +136,14 @@ class ManifestStore(ABC):
         numbers = self._numbers(collection)
         return [self._load(collection, _number_name(number)) for number in numbers]
 
-    def named(self, collection: str) -> list[Manifest]:
-        """All versions that have a name, in the order of their names."""
+    def names(self, collection: str) -> list[str]:
+        """Names of all versions that have one, in order; their manifests are not read."""
         names = self._manifest_names(checked(collection))
-        return [self._load(collection, n) for n in names if not _NUMBER.fullmatch(n)]
+        return [name for name in names if not _NUMBER.fullmatch(name)]
+
+    def named(self, collection: str, name: str) -> Manifest:
+        """The version of that name."""
+        return self._load(collection, checked(name))
 
     def find(self, collection: str, data_version: str) -> Manifest | None:
         """The newest version with this content."""
@@ -155,9 +161,13 @@ class ManifestStore(ABC):
             if name is None:
                 return self._append(collection, location, files, draft)
             return self._create_manifest(collection, name, location, files, draft)
+        except AlreadyExistsError:
+            with suppress(StoreError):
+                self._withdraw(location)
+            raise
         except BaseException:
             with suppress(StoreError):
-                if not self._is_referenced(collection, location):
+                if not self._is_referenced(collection, location, name):
                     self._withdraw(location)
             raise
 
@@ -201,10 +211,13 @@ class ManifestStore(ABC):
         key = manifest_key(collection, name)
         return parse_manifest(self._read(key), f"{self.uri}/{key}")
 
-    def _is_referenced(self, collection: str, location: str) -> bool:
-        """Whether a manifest names a folder; the newest are the likely ones."""
-        found = [*self.manifests(collection), *self.named(collection)]
-        return any(location in locations_of(manifest) for manifest in found)
+    def _is_referenced(self, collection: str, location: str, name: str | None) -> bool:
+        """Whether the manifest that was being written when something failed is there."""
+        if name is not None:
+            names = [name] if name in self._manifest_names(collection) else []
+        else:
+            names = [_number_name(number) for number in self._numbers(collection)[-_RECENT:]]
+        return any(location in locations_of(self._load(collection, n)) for n in names)
 
 
 def checked(name: str, form: re.Pattern[str] = _KEY) -> str:

@@ -128,8 +128,16 @@ class Store(Protocol):
         """Make files of published versions, given with their folders, the newest version."""
         ...
 
-    def named(self, collection: str) -> list[Manifest]:
-        """All versions that have a name, in the order of their names."""
+    def names(self, collection: str) -> list[str]:
+        """Names of all versions that have one, in order; their manifests are not read."""
+        ...
+
+    def named(self, collection: str, name: str) -> Manifest:
+        """The version of that name.
+
+        Raises:
+            StoreError: There is none.
+        """
         ...
 
     def republish(

@@ -17,8 +17,8 @@ class Slice:
     Attributes:
         series: What the slices follow one another in, such as a topic's partition; a word of
             letters, digits, ``_``, ``-`` and ``.``.
-        start: Where it begins in its series: a word that sorts as the positions do, such as an
-            offset with leading zeros.
+        start: Where it begins in its series: a word without ``-`` that sorts as the positions do,
+            such as an offset with leading zeros.
         end: Where it ends, and where the next slice of the series begins.
         detail: JSON that :meth:`IncrementalSource.write` needs to read exactly this part. In the
             slices that were taken the engine adds ``latest``, see :class:`Written`.

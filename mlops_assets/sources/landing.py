@@ -64,13 +64,15 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
     collection = project.id.landing_collection(source_name)
     published: list[Manifest] = []
     waiting: int | None = None
+    taken: dict[str, Slice] = {}
     for _ in range(MAX_ROUNDS):
         with store.staging(collection) as workspace:
             context = SourceContext(project.id, project.directory, workspace, source_name)
-            plan = source.plan(spec, newest(landed(project, source_name, store)), context)
+            plan = source.plan(spec, _slices(newest(project, source_name, store)), context)
             _record(plan.gaps, project, source_name, store)
             new = _take(plan, spec, context, store)
-            source.show(spec, newest(landed(project, source_name, store)), context)
+            taken = _slices(newest(project, source_name, store))
+            source.show(spec, taken, context)
         published += new
         waiting = None if plan.waiting is None else max(plan.waiting - _taken(new), 0)
         if not new or not waiting:
@@ -81,7 +83,7 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
         rejected=sum(manifest.metadata[REJECTED] for manifest in published),
         waiting=waiting,
         gaps=tuple(gaps(project, source_name, store)),
-        series={n: part.end for n, part in newest(landed(project, source_name, store)).items()},
+        series={name: part.end for name, part in taken.items()},
     )
 
 
@@ -91,7 +93,8 @@ def landed(project: Project, source_name: str, store: Store) -> list[Manifest]:
     Raises:
         StoreError: Two slices overlap.
     """
-    found = store.named(project.id.landing_collection(source_name))
+    collection = project.id.landing_collection(source_name)
+    found = [store.named(collection, name) for name in store.names(collection)]
     ends: dict[str, str] = {}
     for manifest in found:
         part = slice_of(manifest)
@@ -106,13 +109,11 @@ def landed(project: Project, source_name: str, store: Store) -> list[Manifest]:
     return found
 
 
-def newest(slices: Iterable[Manifest]) -> dict[str, Slice]:
-    """The newest slice of each series."""
-    found: dict[str, Slice] = {}
-    for manifest in slices:
-        part = slice_of(manifest)
-        found[part.series] = part
-    return found
+def newest(project: Project, source_name: str, store: Store) -> list[Manifest]:
+    """The newest slice of each series; the others are not read."""
+    collection = project.id.landing_collection(source_name)
+    last = {name.rpartition("-")[0]: name for name in store.names(collection)}
+    return [store.named(collection, name) for name in last.values()]
 
 
 def slice_of(manifest: Manifest) -> Slice:
@@ -149,9 +150,9 @@ def is_due(project: Project, source_name: str, store: Store, now: datetime) -> P
     """
     spec = project.spec.sources[source_name]
     intake = spec.slices
-    taken = landed(project, source_name, store)
+    taken = newest(project, source_name, store)
     context = SourceContext(project.id, project.directory, Path(), source_name)
-    plan = incremental_source_for(spec).plan(spec, newest(taken), context)
+    plan = incremental_source_for(spec).plan(spec, _slices(taken), context)
     if intake is None or not (plan.slices or plan.gaps):
         return None
     last = max((manifest.created_at for manifest in taken), default=None)
@@ -183,6 +184,11 @@ def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[M
             except AlreadyExistsError:
                 lost.add(part.series)
     return published
+
+
+def _slices(manifests: Iterable[Manifest]) -> dict[str, Slice]:
+    """Slices by series."""
+    return {part.series: part for part in map(slice_of, manifests)}
 
 
 def _record(found: Sequence[Gap], project: Project, source_name: str, store: Store) -> None:

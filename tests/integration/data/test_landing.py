@@ -244,7 +244,7 @@ def test_overlapping_slices_are_refused(
         store.publish_as(manifest.collection, f"{part['series']}-zz", staged, draft)
     assert part["start"] < inside["start"] < part["end"]
     with pytest.raises(StoreError, match="overlap"):
-        land(project, "shop", store)
+        landed(project, "shop", store)
 
 
 class Lossy:

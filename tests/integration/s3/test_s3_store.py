@@ -89,7 +89,8 @@ def test_a_name_is_published_once(store: S3Store, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(attempt, range(8)))
     assert sum(won) == 1
-    (found,) = store.named(NAME)
+    assert store.names(NAME) == ["p0-0001"]
+    found = store.named(NAME, "p0-0001")
     assert found.data_version == f"sha256:{won.index(True)}"
     assert store.files(found)[0].read_text() == str(won.index(True))
     # The losers left nothing behind.
