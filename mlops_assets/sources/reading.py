@@ -33,11 +33,20 @@ def reading(where: str, files: Sequence[Path] = ()) -> Iterator[None]:
             found=f"{Path(file).name if file else _any_of(files)}: "
             f"{summary(text, hide_values=True)}",
             expected="files that are whole and fit the columns",
-            fix=f"look at {file}; nothing was published" if file else "nothing was published",
+            fix=_fix(text, file),
         )
 
     with translated(to_error):
         yield
+
+
+def _fix(text: str, file: str | None) -> str:
+    if "TIMESTAMP(NANOS" in text:
+        return (
+            "write the times in microseconds, which Spark can read (in pandas and pyarrow: "
+            "coerce_timestamps='us'); nothing was published"
+        )
+    return f"look at {file}; nothing was published" if file else "nothing was published"
 
 
 def _any_of(files: Sequence[Path]) -> str:

@@ -511,3 +511,14 @@ except MlopsError as error:
 finally:
     stop_spark()
 """
+
+
+def test_times_in_nanoseconds_are_said_with_the_way_out(
+    make_project: Callable[..., Project], run: Callable[..., IngestResult]
+) -> None:
+    project = make_project()
+    table = rows()
+    times = pa.array([1_700_000_000_000_000_000] * table.num_rows, pa.timestamp("ns"))
+    write(project, table.append_column("at", times))
+    with pytest.raises(SourceError, match="coerce_timestamps='us'"):
+        run(project)
