@@ -16,7 +16,7 @@ PATTERNS: dict[str, str] = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": "a column name (letters, digits and underscores)",
     r"^[a-z][a-z0-9_]*$": "a name (lower-case letters, digits and underscores)",
     r"^[a-z][a-z_]*$": "a name (lower-case letters and underscores)",
-    r"^[A-Z_][A-Z0-9_]*$": "a variable's name (capital letters, digits and underscores)",
+    r"^[A-Z_][A-Z0-9_]*$": "the name of an environment variable (capital letters and digits)",
     r"^[1-9]\d*(Mi|Gi)$": "an amount of memory such as 512Mi or 8Gi",
     r"^(\d+)(s|m|h|d|w)$": "a duration such as 26h or 14d",
     r"^(\d+) of (\d+)$": "k of m, such as 2 of 3",
