@@ -14,7 +14,7 @@ import dagster as dg
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
-from sensors.requests import request
+from sensors.requests import request, waits_for_decision
 
 if TYPE_CHECKING:
     from mlops_assets.sources.incremental import Plan
@@ -42,7 +42,9 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
 
     @dg.sensor(
         name=f"{team}__landing",
-        target=dg.AssetSelection.assets(*(p.id.landing_key(name) for p, name in growing)),
+        target=dg.AssetSelection.assets(
+            *(key for p, name in growing for key in (p.id.landing_key(name), p.id.raw_key(name)))
+        ),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
         description="Takes what is new of growing sources, when there is enough or it is time.",
@@ -88,10 +90,13 @@ def landing_request(
     plan = is_due(project, source, store, now)
     if plan is None or intake is None:
         return None
+    keys = [project.id.landing_key(source)]
+    if project.spec.retrains_on_decision and not waits_for_decision(project, store):
+        keys.append(project.id.raw_key(source))  # otherwise there would never be a first model
     interval = int(now.timestamp() // max(intake.every.total_seconds(), 1.0))
     return request(
         project,
-        [dg.AssetKey(project.id.landing_key(source))],
+        [dg.AssetKey(key) for key in keys],
         run_key=f"landing:{project.id}/{source}:{_identity(plan)}:{interval}",
         cause="new rows" if plan.waiting is None else f"{plan.waiting:,} rows wait",
     )

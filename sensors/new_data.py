@@ -14,6 +14,7 @@ from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.keys import CAUSE_TAG, ProjectId
+from sensors.requests import waits_for_decision
 
 BUDGET_SECONDS = 40.0
 """Time for one tick; the sources that it did not reach come first in the next one."""
@@ -70,7 +71,8 @@ def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
         context: dg.SensorEvaluationContext, platform: PlatformResource
     ) -> dg.SensorResult:
         seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
-        wanted = [item for item in sources if not waits_for_decision(item[0], platform)]
+        store = platform.store()
+        wanted = [item for item in sources if not waits_for_decision(item[0], store)]
         states, problems = scan(wanted, seen, platform)
         for problem in problems:
             context.log.warning(problem)
@@ -85,15 +87,6 @@ def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
         return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
     return new_data
-
-
-def waits_for_decision(project: Project, platform: PlatformResource) -> bool:
-    """Whether new data alone start nothing: a model is live and decisions retrain it."""
-    from resources.ledger import Ledger
-
-    if not project.spec.retrains_on_decision:
-        return False
-    return Ledger(platform.store(), project.id.ledger_prefix).state().champion is not None
 
 
 def scan(

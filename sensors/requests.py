@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from mlops_assets.config.project import Project
 from mlops_assets.keys import CAUSE_TAG
+
+if TYPE_CHECKING:
+    from resources.store import Store
 
 
 def lifecycle_keys(project: Project) -> list[dg.AssetKey]:
@@ -44,3 +49,12 @@ def request(
     """
     own = {CAUSE_TAG: cause, "team": project.id.team, "project": project.id.name}
     return dg.RunRequest(run_key=run_key, asset_selection=keys, tags=own | (tags or {}))
+
+
+def waits_for_decision(project: Project, store: Store) -> bool:
+    """Whether new data alone start nothing: a model is live and decisions retrain it."""
+    from resources.ledger import Ledger
+
+    if not project.spec.retrains_on_decision:
+        return False
+    return Ledger(store, project.id.ledger_prefix).state().champion is not None

@@ -31,6 +31,7 @@ from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import DEAD_LETTERS, Gap, Plan, Slice, Written
 from mlops_assets.sources.ingest import IngestResult, ingest
 from mlops_assets.sources.landing import land, landed
+from resources.ledger import Ledger
 from resources.local_store import LocalStore
 from resources.store import Draft, Store
 from sensors.landing import landing_request
@@ -352,3 +353,28 @@ def test_a_run_is_asked_for_when_it_is_time_or_there_is_much(
     sources = {"shop": spec.model_copy(update={"incremental": few})}
     eager = replace(project, spec=project.spec.model_copy(update={"sources": sources}))
     assert landing_request(eager, "shop", store, now) is not None
+
+
+def test_decisions_are_not_gone_around(lossy: Lossy, tmp_path: Path, store: LocalStore) -> None:
+    """Before the first model raw data follow the slices; a live model's wait for a decision."""
+    document = {
+        **written(),
+        "monitoring": {"inference_log": {"uri": "log"}},
+        "automation": {"retrain_on": "decision"},
+    }
+    project = Project(
+        ProjectId("team", "shop"), ProjectSpec.model_validate(document), tmp_path, document
+    )
+    lossy.ready = [Slice("p0", "00", "05")]
+
+    def asked() -> list[str]:
+        found = landing_request(project, "shop", store, datetime.now(UTC))
+        assert found is not None
+        assert found.asset_selection is not None
+        return [key.path[-2] for key in found.asset_selection]
+
+    assert asked() == ["landing", "raw"]
+    ledger = Ledger(store, project.id.ledger_prefix)
+    ledger.append("deploy", version=1, bundle_id="b", run_id="r", reason="", expected_head=0)
+    ledger.append("promote", version=1, bundle_id="b", run_id="r", reason="", expected_head=1)
+    assert asked() == ["landing"]

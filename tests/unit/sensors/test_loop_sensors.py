@@ -21,8 +21,8 @@ from resources.local_store import LocalStore
 from resources.store import Draft, Store
 from sensors.fallback import build_fallback_schedule
 from sensors.monitoring import build_monitoring_sensor
-from sensors.new_data import waits_for_decision
 from sensors.redeploy import AFTER, attempt_due
+from sensors.requests import waits_for_decision
 from sensors.retrain import build_retrain_sensor
 from sensors.staleness import build_staleness_sensor
 
@@ -278,11 +278,11 @@ def test_new_data_alone_retrain_a_live_model_only_where_that_is_wanted(
 ) -> None:
     deciding = make()
     by_data = make("other", automation={"retrain_on": "new_data"})
-    assert not waits_for_decision(deciding, platform)  # the first model needs no decision
+    assert not waits_for_decision(deciding, platform.store())  # the first model needs no decision
     promote(store, deciding)
     promote(store, by_data)
-    assert waits_for_decision(deciding, platform)
-    assert not waits_for_decision(by_data, platform)
+    assert waits_for_decision(deciding, platform.store())
+    assert not waits_for_decision(by_data, platform.store())
 
 
 def test_the_fallback_fires_only_when_nothing_else_did(
