@@ -186,6 +186,9 @@ NEEDS_PEOPLE_CHECK = "needs_people"
 DECISION_TAG = "mlops/decision"
 """Run tag: the retrain decision that the run carries out."""
 
+LANDING_TAG = "mlops/landing"
+"""Run tag: the growing source whose slices the run takes."""
+
 CAUSE_TAG = "mlops/cause"
 """Run tag: why the engine started the run."""
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -89,9 +90,10 @@ class LocalStore(ManifestStore):
 
     def keys(self, prefix: str) -> list[str]:
         """All keys below a prefix, in order."""
-        folder = self.root / checked(prefix)
         return sorted(
-            path.relative_to(self.root).as_posix() for path in folder.rglob("*") if path.is_file()
+            (Path(folder) / name).relative_to(self.root).as_posix()
+            for folder, _, names in os.walk(self.root / checked(prefix), onerror=_unreadable)
+            for name in names
         )
 
     def collect_garbage(self, older_than: timedelta) -> list[str]:
@@ -146,8 +148,9 @@ class LocalStore(ManifestStore):
             raise StoreError("there is no such key", where=path) from error
 
     def _manifest_names(self, collection: str) -> list[str]:
-        folder = self.root / collection / MANIFESTS
-        return sorted(path.stem for path in folder.glob("[A-Za-z0-9]*.json"))
+        walk = os.walk(self.root / collection / MANIFESTS, onerror=_unreadable)
+        names = next(walk, ("", [], []))[2]
+        return sorted(n.removesuffix(".json") for n in names if n[0].isalnum() and ".json" in n)
 
     def _all_manifests(self) -> Iterator[Manifest]:
         for path in self.root.glob(f"**/{MANIFESTS}/[A-Za-z0-9]*.json"):
@@ -170,6 +173,17 @@ def seal(staged: Path) -> tuple[FileEntry, ...]:
             "only plain files can be published", where=staged, found=str(error)
         ) from error
     return tuple(FileEntry(path=path, bytes=size, sha256=sha) for path, size, sha in entries)
+
+
+def _unreadable(error: OSError) -> None:
+    """A folder that cannot be listed is not an empty one."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise StoreError(
+            "the store cannot be read",
+            where=error.filename,
+            found=error.strerror,
+            fix="check the owner and the permissions of the folder",
+        ) from error
 
 
 def _remove_if_old(path: Path, before: float) -> bool:

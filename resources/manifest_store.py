@@ -179,7 +179,9 @@ class ManifestStore(ABC):
             try:
                 return self._create_manifest(collection, name, location, files, draft)
             except AlreadyExistsError:
-                continue  # another publisher took the number
+                if name not in self._manifest_names(collection):
+                    raise  # it is there and not listed: to go on would be to go on for ever
+                # Another publisher took the number.
 
     def _create_manifest(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, Sto
 
 T = TypeVar("T")
 
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""The form of a bucket's name. What has another may be a secret, and is not shown."""
 ATTEMPTS = 5
 """How often an operation is tried whose answer broke off; boto3 itself repeats refused requests."""
 _WRITER = "writer"
@@ -29,6 +32,7 @@ _TAKEN = {"PreconditionFailed", "412"}
 _BUSY = {"ConditionalRequestConflict", "409"}
 _FIXES = {
     "NoSuchBucket": "create the bucket, or correct the address",
+    "403": "correct the credentials in the environment, or what they may do",
     "AccessDenied": "allow s3:GetObject, s3:PutObject, s3:ListBucket and s3:DeleteObject on it",
     "InvalidAccessKeyId": "correct the credentials in the environment",
     "SignatureDoesNotMatch": "correct the credentials in the environment",
@@ -75,10 +79,10 @@ class S3Place:
             EnvironmentProblemError: There is no bucket in it.
         """
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        if not bucket or "@" in bucket:
+        if not BUCKET.fullmatch(bucket):
             raise EnvironmentProblemError(
                 "not an address in S3",
-                found=f"s3://{'…' if '@' in bucket else ''}/{prefix}",
+                found="s3://…, whose bucket has not the form of one",
                 expected="s3://<bucket>/<prefix>, credentials in the environment",
             )
         return cls(bucket, prefix.strip("/"), _encryption(environ or os.environ))
@@ -309,8 +313,12 @@ def _attempted(operation: Callable[[], T], where: str, verb: str) -> T:
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     from botocore.parsers import ResponseParserError
+    from s3transfer.exceptions import S3DownloadFailedError
 
-    broken = (_BrokenAnswerError, HTTPClientError, ResponseParserError, Boto3Error)
+    broken = (
+        *(_BrokenAnswerError, HTTPClientError, ResponseParserError),
+        *(Boto3Error, S3DownloadFailedError),
+    )
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return operation()
@@ -352,6 +360,15 @@ def _refusal(error: Exception, code: str, where: str, verb: str) -> StoreError:
 
 
 def _away(error: Exception, where: str, verb: str) -> StoreError:
+    from botocore.exceptions import NoCredentialsError, PartialCredentialsError
+
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return StoreError(
+            f"there are no credentials for S3: it could not be {verb}",
+            where=where,
+            fix="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the "
+            "machine a role",
+        )
     return StoreError(
         f"S3 did not answer properly: it could not be {verb}",
         where=where,

@@ -71,6 +71,7 @@ def spark_session(
         running = SparkSession.getActiveSession() or _default_session()
         if running is not None and running.conf.get(_IDENTITY, "") not in {"", _identity(wanted)}:
             _stop(running)
+            _end_jvm()
             running = None
         return running or _start(app_name, home or Settings.from_environment().home, wanted)
 
@@ -90,6 +91,24 @@ def _stop(running: SparkSession) -> None:
     running.stop()
     if scratch.name:
         durable.remove_tree(scratch)
+
+
+def _end_jvm() -> None:
+    """End the process's JVM: the next one has its own memory and packages.
+
+    PySpark keeps it when a session stops, and has no public way to end it.
+    """
+    from pyspark import SparkContext
+
+    gateway = SparkContext._gateway
+    if gateway is None:
+        return
+    gateway.shutdown()
+    process = getattr(gateway, "proc", None)
+    if process is not None:
+        process.stdin.close()  # the JVM ends with its standard input
+        process.wait(timeout=30)
+    SparkContext._gateway = SparkContext._jvm = None
 
 
 def spark_options(scratch: Path, *, cores: int, memory_bytes: int) -> dict[str, str]:

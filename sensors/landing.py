@@ -14,6 +14,7 @@ import dagster as dg
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
+from mlops_assets.keys import LANDING_TAG
 from sensors.requests import request, waits_for_decision
 
 if TYPE_CHECKING:
@@ -55,11 +56,15 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
         end = time.monotonic() + BUDGET_SECONDS
         requests: list[dg.RunRequest] = []
         problems: list[str] = []
+        busy: list[str] = []
         for project, name in sorted(growing, key=lambda s: looked.get(f"{s[0].id}/{s[1]}", 0.0)):
             if time.monotonic() > end:
                 problems.append("the time budget ended; the rest follows in the next tick")
                 break
             looked[f"{project.id}/{name}"] = time.time()
+            if is_landing(context.instance, project, name):
+                busy.append(f"{project.id} {name} is being taken")
+                continue
             try:
                 wanted = landing_request(project, name, store, datetime.now(UTC))
             except MlopsError as error:
@@ -70,10 +75,17 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
         cursor = json.dumps(looked, sort_keys=True)
         if requests:
             return dg.SensorResult(run_requests=requests, cursor=cursor)
-        reason = "; ".join([f"nothing due in {len(growing)} growing sources", *problems])
+        reason = "; ".join([f"nothing due in {len(growing)} growing sources", *busy, *problems])
         return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
     return landing
+
+
+def is_landing(instance: dg.DagsterInstance, project: Project, source: str) -> bool:
+    """Whether a run that this sensor asked for still takes the source's slices."""
+    tags = {LANDING_TAG: f"{project.id}/{source}"}
+    records = instance.get_run_records(dg.RunsFilter(tags=tags), limit=1)
+    return bool(records) and not records[0].dagster_run.is_finished
 
 
 def landing_request(
@@ -99,6 +111,7 @@ def landing_request(
         [dg.AssetKey(key) for key in keys],
         run_key=f"landing:{project.id}/{source}:{_identity(plan)}:{interval}",
         cause="new rows" if plan.waiting is None else f"{plan.waiting:,} rows wait",
+        tags={LANDING_TAG: f"{project.id}/{source}"},
     )
 
 

@@ -42,6 +42,9 @@ def s3_world(settings: Settings, console: Console) -> Iterator[Settings]:
         "MLOPS_DAGSTER_HOME": None,
         "AWS_PROFILE": None,
         "AWS_SESSION_TOKEN": None,
+        "MLOPS_S3_SSE": None,
+        "MLOPS_S3_SSE_KMS_KEY_ID": None,
+        "NO_PROXY": "127.0.0.1",
         **server.environment,
     }
     try:

@@ -16,6 +16,7 @@ from mlops_assets.keys import ProjectId
 
 PROJECTS = "project_configs"
 CONFIG_FILE = "defs.yaml"
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^@]*)?$")
 _MAX_FILE_BYTES = 1024 * 1024
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _GLOB = re.compile(r"[*?\[{]")
@@ -109,7 +110,9 @@ def _uri_problem(location: Location, uri: str, directory: Path) -> FieldProblem 
     if uri.startswith("file://"):
         uri = uri.removeprefix("file://")
     elif uri.startswith("s3://"):
-        return None
+        if _BUCKET.match(uri):
+            return None
+        return FieldProblem(location, "s3://…", "s3://<bucket>/…, credentials in the environment")
     elif _SCHEME.match(uri):
         return FieldProblem(location, f"{uri.partition('://')[0]}://…", "a path, or s3://…")
     path = PurePosixPath(uri)

@@ -21,12 +21,12 @@ ALLOWED = (
     *("spark.dynamicAllocation.", "spark.executor.", "spark.hadoop.fs.s3a.", "spark.kubernetes."),
     *("spark.memory.", "spark.network.", "spark.rpc.", "spark.scheduler.", "spark.shuffle."),
     *("spark.speculation", "spark.sql.adaptive.", "spark.sql.autoBroadcastJoinThreshold"),
-    *("spark.sql.files.", "spark.sql.shuffle.", "spark.storage.", "spark.task.", "spark.yarn."),
+    *("spark.sql.files.m", "spark.sql.shuffle.", "spark.storage.", "spark.task.", "spark.yarn."),
 )
 """Beginnings of the settings that a project may change: what they cost, not what they mean."""
 _REFUSED = re.compile(
     r"(?i)(javaoptions|classpath|librarypath|plugin|\.jars|secret|password|access\.key|token"
-    r"|provider|credential)"
+    r"|provider|credential|ignore|dist\.|archive|hostpath|podtemplate|upload|mount)"
 )
 
 

@@ -118,10 +118,13 @@ def parts(project: Project, stream: Stream, store: Store) -> list[Part]:
     """Every file that was taken, each once, in the order in which they were taken."""
     collection = project.id.segments_collection(stream.name)
     found: dict[str, Part] = {}
+    folders: dict[str, Path] = {}
     for entry, manifest in _entries(store, collection):
         if entry["name"] in found:
             continue
-        folder = store.path(manifest)
+        if manifest.location not in folders:
+            folders[manifest.location] = store.path(manifest)
+        folder = folders[manifest.location]
         found[entry["name"]] = Part(
             folder / entry["part"],
             entry["name"],

@@ -47,17 +47,21 @@ def plan_topic(
     slices: list[Slice] = []
     gaps: list[Gap] = []
     waiting = 0
+    origins = _origins(spec, taken, marks)
     for partition, (low, high) in sorted(marks.items()):
         series = series_name(partition)
-        if series not in taken and spec.start == "latest" and not taken and high > 0:
-            slices.append(_skipped(spec, partition, low, high))
-            continue
-        start = int(taken[series].end) if series in taken else low
-        if low > start:
+        is_known = series in taken
+        start = int(taken[series].end) if is_known else 0
+        first = max(low, start if is_known else origins.get(series, 0))
+        if is_known and low > start:
             gaps.append(_gap(spec, partition, start, low, where))
-        first = max(low, start)
+        detail = _detail(spec, partition, origins)
+        if first > start:
+            slices.append(_skipped(detail, partition, start, first))
         waiting += max(0, high - first)
-        slices += _slices(spec, partition, first, high, watermark)
+        if spec.lateness is not None and watermark is not None:
+            detail["watermark"] = watermark
+        slices += _slices(spec, partition, first, high, detail)
     return Plan(tuple(slices), waiting, tuple(gaps))
 
 
@@ -68,12 +72,9 @@ def newest_event(slices: Iterable[Slice]) -> str | None:
 
 
 def _slices(
-    spec: KafkaSource, partition: int, first: int, high: int, watermark: str | None
+    spec: KafkaSource, partition: int, first: int, high: int, detail: dict[str, Any]
 ) -> list[Slice]:
     size = spec.max_messages_per_slice
-    detail = _detail(spec, partition)
-    if spec.lateness is not None and watermark is not None:
-        detail["watermark"] = watermark
     stop = min(high, first + size * _MAX_SLICES)
     return [
         Slice(series_name(partition), position(at), position(min(at + size, high)), detail)
@@ -81,17 +82,33 @@ def _slices(
     ]
 
 
-def _skipped(spec: KafkaSource, partition: int, low: int, high: int) -> Slice:
-    """A slice without rows over everything that ``start: latest`` leaves out.
+def _skipped(detail: dict[str, Any], partition: int, start: int, end: int) -> Slice:
+    """A slice without rows over what is not taken: before the start, or lost.
 
-    Without it the start would be a new one at every plan until something was taken.
+    Every series begins at 0 and goes on without holes, so that two ingestions that saw different
+    offsets still want the same name, which only one of them gets.
     """
-    detail = {**_detail(spec, partition), "skip": True}
-    return Slice(series_name(partition), position(min(low, high - 1)), position(high), detail)
+    return Slice(series_name(partition), position(start), position(end), {**detail, "skip": True})
 
 
-def _detail(spec: KafkaSource, partition: int) -> dict[str, Any]:
-    return {"topic": spec.topic, "partition": partition}
+def _origins(
+    spec: KafkaSource, taken: Mapping[str, Slice], marks: Mapping[int, tuple[int, int]]
+) -> dict[str, int]:
+    """Where ``start: latest`` begins in each partition: where they ended at the first plan.
+
+    Every slice carries it on, for partitions of which nothing was taken before a kill.
+    """
+    if spec.start != "latest":
+        return {}
+    for part in taken.values():
+        if "origins" in part.detail:
+            return dict(part.detail["origins"])
+    return {series_name(number): high for number, (_, high) in marks.items()} if not taken else {}
+
+
+def _detail(spec: KafkaSource, partition: int, origins: dict[str, int]) -> dict[str, Any]:
+    detail: dict[str, Any] = {"topic": spec.topic, "partition": partition}
+    return detail | {"origins": origins} if origins else detail
 
 
 def _gap(spec: KafkaSource, partition: int, start: int, low: int, where: str) -> Gap:

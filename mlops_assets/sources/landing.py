@@ -8,6 +8,7 @@ anything, and no position is kept anywhere but in the slices themselves.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.project import Project
-from mlops_assets.errors import AlreadyExistsError, StoreError
+from mlops_assets.errors import AlreadyExistsError, MlopsError, StoreError
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import DEAD_LETTERS, Gap, Plan, Slice
 from mlops_assets.sources.registry import incremental_source_for
 
 if TYPE_CHECKING:
     from resources.store import Manifest, Store
+
+_log = logging.getLogger(__name__)
 
 SLICE = "slice"
 REJECTED = "rejected"
@@ -72,7 +75,10 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
             _record(plan.gaps, project, source_name, store)
             new = _take(plan, spec, context, store)
             taken = _slices(newest(project, source_name, store))
-            source.show(spec, taken, context)
+            try:
+                source.show(spec, taken, context)
+            except MlopsError as error:  # nothing depends on it, and the slices are taken
+                _log.warning("%s", error)
         published += new
         waiting = None if plan.waiting is None else max(plan.waiting - _taken(new), 0)
         if not new or not waiting:

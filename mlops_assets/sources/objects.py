@@ -82,6 +82,7 @@ def find_objects(uri: str, file_format: str, context: SourceContext) -> ObjectSe
         raise SourceError(
             error.problem, where=context.where, found=f"{error.where}: {error.found}", fix=error.fix
         ) from error
+    _refuse_clashes(found, context)
     if not found.objects:
         raise NoFilesError(
             "there are no files",
@@ -170,6 +171,21 @@ def _pattern(glob: str) -> re.Pattern[str]:
         else:
             text += re.escape(part)
     return re.compile(f"{text}(?=/|$)")
+
+
+def _refuse_clashes(found: ObjectSet, context: SourceContext) -> None:
+    """Refuse names that are different keys and one file, or a file and a folder."""
+    paths = [PurePosixPath(found.name(item)).as_posix() for item in found.objects]
+    folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    for item, path in zip(found.objects, paths, strict=True):
+        if path != found.name(item) or path in folders:
+            raise SourceError(
+                "an object's name cannot be a file's",
+                where=context.where,
+                found=f"{found.place.uri}/{found.name(item)}",
+                expected="names without empty parts, none of which is another's folder",
+                fix="write the object under another name",
+            )
 
 
 def _refuse_own_store(uri: str, context: SourceContext) -> None:

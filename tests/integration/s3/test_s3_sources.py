@@ -120,6 +120,20 @@ def test_names_do_not_leave_the_workspace(context: SourceContext) -> None:
         found.fetch(context.workspace)
 
 
+@pytest.mark.parametrize(
+    "names", [("a/b.csv", "a//b.csv"), ("a.csv", "a.csv/part.csv"), ("./a.csv",)]
+)
+def test_keys_that_would_be_one_file_are_refused(
+    names: tuple[str, ...], context: SourceContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Amazon keeps such keys apart; the server of these tests does not."""
+    items = [S3Object(f"in/{name}", 4, '"etag"', datetime.now(UTC)) for name in names]
+    monkeypatch.setattr(S3Place, "listing", lambda place, prefix: iter(items))
+    monkeypatch.setattr(S3Place, "head", lambda place, name: None)
+    with pytest.raises(SourceError, match="cannot be a file's"):
+        find_objects("s3://bucket/in", "csv", context)
+
+
 def test_the_engines_own_store_is_no_source(
     s3_uri: str, context: SourceContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_assets.errors import AlreadyExistsError, StoreError
+from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
 from resources import s3
 from resources.ledger import Ledger
 from resources.s3_server import S3Server
@@ -357,3 +358,32 @@ def test_everything_is_encrypted_as_asked(
     assert {head["ServerSideEncryption"] for head in heads} == {wanted["MLOPS_S3_SSE"]}
     keys = {head.get("SSEKMSKeyId") for head in heads}
     assert keys == {wanted.get("MLOPS_S3_SSE_KMS_KEY_ID")}
+
+
+def test_a_manifest_that_arrives_late_finds_its_files(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A writer is stopped while its last request is on its way."""
+    real = s3.S3Place.create
+    late: list[threading.Timer] = []
+
+    def create(place: s3.S3Place, name: str, body: bytes) -> None:
+        late.append(threading.Timer(0.3, real, (place, name, body)))
+        late[-1].start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(s3.S3Place, "create", create)
+    with pytest.raises(KeyboardInterrupt):
+        publish(store)
+    late[0].join()
+    (manifest,) = store.manifests(NAME)
+    other_machine(store, tmp_path).verify(manifest)
+
+
+@pytest.mark.parametrize("uri", ["s3://AKIA:se/cret@bucket/in", "s3://key:secret@bucket", "s3://"])
+def test_a_secret_in_an_address_is_not_shown(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblemError) as caught:
+        S3Store(uri, cache=tmp_path)
+    assert "se/cret" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "AKIA" not in str(caught.value)

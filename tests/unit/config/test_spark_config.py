@@ -80,3 +80,17 @@ def test_a_team_chooses_for_its_projects(tmp_path: Path) -> None:
     assert problem.line == 2
     with pytest.raises(ConfigError, match="team's settings are wrong"):
         team_spark("shop", tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spark.sql.files.ignoreCorruptFiles",
+        "spark.yarn.dist.files",
+        "spark.kubernetes.driver.volumes.hostPath.x.mount.path",
+        "spark.kubernetes.driver.podTemplateFile",
+    ],
+)
+def test_settings_that_decide_results_or_read_files_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        SparkSpec(settings={name: "true"})

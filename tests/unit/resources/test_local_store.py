@@ -413,3 +413,18 @@ def test_manifests_are_plain_json(store: LocalStore) -> None:
     document = json.loads((store.root / NAME / "_manifests" / "000001.json").read_text())
     assert document["data_version"] == "sha256:1"
     assert not Path(document["location"]).is_absolute()
+
+
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store)
+    store.create("team/shop/ledger/000001.json", b"{}")
+
+    def refuse(path: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refuse)
+    for look in (lambda: store.latest(NAME), lambda: store.keys("team/shop/ledger")):
+        with pytest.raises(StoreError, match="the store cannot be read"):
+            look()

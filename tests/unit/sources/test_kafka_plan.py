@@ -45,8 +45,10 @@ def test_ranges_of_bounded_size_from_where_the_last_one_ended() -> None:
         ("p00000", 5, 15),
         ("p00000", 15, 25),
         ("p00000", 25, 27),
+        ("p00003", 0, 4),
         ("p00003", 4, 6),
     ]
+    assert [bool(s.detail.get("skip")) for s in planned.slices] == [False] * 3 + [True, False]
     assert planned.waiting == 24
     assert planned.slices[0].name == "p00000-00000000000000000005"
     assert planned.gaps == ()
@@ -59,14 +61,26 @@ def test_nothing_new() -> None:
 
 def test_a_gap_is_told_and_the_rest_goes_on() -> None:
     planned = plan([part(5)], {0: (8, 12)})
-    assert spans(planned) == [("p00000", 8, 12)]
+    assert spans(planned) == [("p00000", 5, 8), ("p00000", 8, 12)]
+    assert [bool(s.detail.get("skip")) for s in planned.slices] == [True, False]
     assert (int(planned.gaps[0].start), int(planned.gaps[0].end)) == (5, 8)
     assert planned.waiting == 4
 
 
 def test_a_gap_up_to_the_end() -> None:
     planned = plan([part(5)], {0: (12, 12)})
-    assert (planned.slices, planned.waiting, len(planned.gaps)) == ((), 0, 1)
+    assert (spans(planned), planned.waiting, len(planned.gaps)) == ([("p00000", 5, 12)], 0, 1)
+    # It is told once, and a later loss is another one.
+    assert plan([*planned.slices], {0: (12, 12)}) == Plan((), 0)
+    (later,) = plan([*planned.slices], {0: (20, 20)}).gaps
+    assert (int(later.start), int(later.end)) == (12, 20)
+
+
+def test_plans_before_and_after_a_loss_want_the_same_name() -> None:
+    before, after = (plan([], {0: (low, 30)}).slices[0].name for low in (0, 8))
+    assert before == after
+    before, after = (plan([part(5)], {0: (low, 30)}).slices[0].name for low in (0, 8))
+    assert before == after
 
 
 def test_a_gap_can_stop_the_source() -> None:
@@ -81,11 +95,15 @@ def test_the_first_oldest_message_is_no_gap() -> None:
 def test_latest_begins_once_and_new_partitions_from_their_first_message() -> None:
     spec = source(start="latest")
     first = plan([], {0: (3, 9), 1: (4, 4), 2: (0, 0)}, spec)
-    assert spans(first) == [("p00000", 3, 9), ("p00001", 3, 4)]
+    assert spans(first) == [("p00000", 0, 9), ("p00001", 0, 4)]
     assert all(s.detail["skip"] for s in first.slices)
     assert first.waiting == 0
     later = plan([*first.slices], {0: (3, 11), 1: (4, 4), 2: (0, 2)}, spec)
     assert spans(later) == [("p00000", 9, 11), ("p00002", 0, 2)]
+    # Killed after the first slice: the other partition still begins where it ended then.
+    again = plan([first.slices[0]], {0: (3, 9), 1: (4, 7), 2: (0, 0)}, spec)
+    assert spans(again) == [("p00001", 0, 4), ("p00001", 4, 7)]
+    assert [bool(s.detail.get("skip")) for s in again.slices] == [True, False]
     assert not any(s.detail.get("skip") for s in later.slices)
 
 
