@@ -411,7 +411,7 @@ def test_data_of_other_projects_are_refused(
 
 def test_data_elsewhere_are_accepted(write_project: Callable[..., Path], tmp_path: Path) -> None:
     for number, uri in enumerate(
-        ["s3://b/../x", "/data/lake/*", f"file://{tmp_path}/d", "d/*.csv"]
+        ["s3://bucket/../x", "/data/lake/*", f"file://{tmp_path}/d", "d/*.csv"]
     ):
         directory = write_project(f"t/p{number}", defs=DEFS.replace("data/flights", f'"{uri}"'))
         load_project(directory, tmp_path, {})
