@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from mlops_assets.config.base import Duration, Spec
+from mlops_assets.config.base import Duration, Spec, VariableName
 from mlops_assets.config.problems import FieldProblem
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 MIN_TIMEOUT = timedelta(minutes=1)
 Launcher = Literal["process", "docker", "ecs", "kubernetes"]
-EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$", max_length=200)]
 
 
 class ComputeSpec(Spec):
@@ -32,7 +31,7 @@ class ComputeSpec(Spec):
     """GPUs of a run; with one or more, trainings take turns in the pool ``gpu``."""
     image: str | None = Field(default=None, min_length=1, max_length=500)
     """Container image; by default the one that the instance or the code server names."""
-    environment: tuple[EnvironmentName, ...] = Field(default=(), max_length=100)
+    environment: tuple[VariableName, ...] = Field(default=(), max_length=100)
     """Names of the daemon's environment variables that a run's container gets too."""
     max_retries: int | None = Field(default=None, ge=0, le=10)
     """How often a run whose worker died is started again; by default as the instance says."""

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from mlops_assets.config.base import ColumnName, Duration, Spec
+from mlops_assets.config.base import ColumnName, Duration, Spec, VariableName
 from mlops_assets.config.features import RelativeFile
 from mlops_assets.config.problems import FieldProblem, FieldProblems, Location, show
 from mlops_assets.config.source_base import Intake, SourceBase
 from mlops_assets.config.spark_types import PLAIN, SparkType, parse_spark_type
-
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$", max_length=100)]
 
 PARTITION, OFFSET, TIMESTAMP = "_partition", "_offset", "_timestamp"
 ENGINE_COLUMNS = (PARTITION, OFFSET, TIMESTAMP)

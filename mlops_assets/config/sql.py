@@ -7,15 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from mlops_assets.config.base import ColumnName, Duration, Spec
+from mlops_assets.config.base import ColumnName, Duration, Spec, VariableName
 from mlops_assets.config.features import RelativeFile
 from mlops_assets.config.problems import FieldProblem, FieldProblems, show
 from mlops_assets.config.source_base import Intake, SourceBase
 
 TABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}$"
-VARIABLE_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
 TableName = Annotated[str, StringConstraints(pattern=TABLE_PATTERN)]
-VariableName = Annotated[str, StringConstraints(pattern=VARIABLE_PATTERN, max_length=100)]
 
 
 class SqlIncremental(Spec):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlops_assets.config.spark_types import parse_spark_type
 from mlops_assets.errors import SchemaError
+from mlops_assets.sources.arrow_types import arrow_type
 from resources.sql import quoted
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def target_schema(schema: pa.Schema, columns: Mapping[str, str], where: str) -> 
     require_columns(columns, schema.names, where, "declared column")
     fields, refused = [], []
     for field in schema:
-        target = arrow_type(columns[field.name]) if field.name in columns else None
+        target = _target_type(columns[field.name]) if field.name in columns else None
         stored = _stored_type(field)
         if stored is None:
             refused.append(f"{field.name} {_name(field)}")
@@ -98,33 +100,15 @@ def _numeric(field: pa.Field) -> pa.DataType:
     return pa.decimal128(precision, scale)
 
 
-def arrow_type(spark_type: str) -> pa.DataType | None:
+def _target_type(spark_type: str) -> pa.DataType | None:
     """The Arrow type of a declared Spark type; None for types that are not cast to."""
-    import re
-
-    import pyarrow as pa
-
     from mlops_assets.tables.contract import canonical_type
 
-    name = canonical_type(spark_type)
-    if match := re.fullmatch(r"decimal\((\d+),(\d+)\)", name):
-        precision, scale = int(match[1]), int(match[2])
-        return pa.decimal128(precision, scale) if 0 < precision <= _MAX_PRECISION else None
-    known = {
-        "boolean": pa.bool_(),
-        "tinyint": pa.int8(),
-        "smallint": pa.int16(),
-        "int": pa.int32(),
-        "bigint": pa.int64(),
-        "float": pa.float32(),
-        "double": pa.float64(),
-        "string": pa.string(),
-        "date": pa.date32(),
-        "timestamp": pa.timestamp("us", tz="UTC"),
-        "timestamp_ntz": pa.timestamp("us"),
-        "binary": pa.binary(),
-    }
-    return known.get(name)
+    try:
+        kind = parse_spark_type(canonical_type(spark_type))
+    except ValueError:
+        return None
+    return None if kind.fields else arrow_type(kind)
 
 
 def to_target(batch: pa.RecordBatch, target: pa.Schema, where: str) -> pa.RecordBatch:
