@@ -120,6 +120,14 @@ class ProjectId:
         """Store collection of the slices of one growing source."""
         return f"{self.team}/{self.name}/landing/{source}"
 
+    def revisions_collection(self, source: str) -> str:
+        """Store collection of the slices of one growing source that were taken again."""
+        return f"{self.team}/{self.name}/revisions/{source}"
+
+    def partition_set(self, source: str) -> str:
+        """Name under which Dagster keeps the partitions of a source that is taken by offsets."""
+        return f"{self.team}/{self.name}/{source}"
+
     def gaps_prefix(self, source: str) -> str:
         """Prefix of the records of what one growing source lost before it was taken."""
         return f"{self.team}/{self.name}/gaps/{source}"

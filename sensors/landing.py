@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.keys import LANDING_TAG
@@ -61,6 +62,8 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
             if time.monotonic() > end:
                 problems.append("the time budget ended; the rest follows in the next tick")
                 break
+            if _was_just_looked_at(project, name, looked):
+                continue
             looked[f"{project.id}/{name}"] = time.time()
             if is_landing(context.instance, project, name):
                 busy.append(f"{project.id} {name} is being taken")
@@ -81,6 +84,13 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
     return landing
 
 
+def _was_just_looked_at(project: Project, source: str, looked: Mapping[str, float]) -> bool:
+    """Whether a source that is taken by time was looked at less than ``look_every`` ago."""
+    rule = partitions_by_time(project.spec.sources[source])
+    age = time.time() - looked.get(f"{project.id}/{source}", 0.0)
+    return rule is not None and age < rule.look_every.total_seconds()
+
+
 def is_landing(instance: dg.DagsterInstance, project: Project, source: str) -> bool:
     """Whether a run that this sensor asked for still takes the source's slices."""
     tags = {LANDING_TAG: f"{project.id}/{source}"}
@@ -98,7 +108,8 @@ def landing_request(
     """
     from mlops_assets.sources.landing import is_due
 
-    intake = project.spec.sources[source].slices
+    spec = project.spec.sources[source]
+    intake = spec.slices
     plan = is_due(project, source, store, now)
     if plan is None or intake is None:
         return None
@@ -110,9 +121,15 @@ def landing_request(
         project,
         [dg.AssetKey(key) for key in keys],
         run_key=f"landing:{project.id}/{source}:{_identity(plan)}:{interval}",
-        cause="new rows" if plan.waiting is None else f"{plan.waiting:,} rows wait",
+        cause=_cause(plan, is_by_time=partitions_by_time(spec) is not None),
         tags={LANDING_TAG: f"{project.id}/{source}"},
     )
+
+
+def _cause(plan: Plan, *, is_by_time: bool) -> str:
+    if is_by_time:
+        return f"{len(plan.slices):,} partitions are new or changed"
+    return "new rows" if plan.waiting is None else f"{plan.waiting:,} rows wait"
 
 
 def _identity(plan: Plan) -> str:

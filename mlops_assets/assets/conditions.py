@@ -9,10 +9,13 @@ import dagster as dg
 _AC: Any = dg.AutomationCondition
 
 
-def downstream_condition(*, refresh: bool = False) -> dg.AutomationCondition[Any]:
+def downstream_condition(
+    *, refresh: bool = False, partitioned: bool = False
+) -> dg.AutomationCondition[Any]:
     """Materialize when something above holds new content, or when the YAML changed.
 
-    With ``refresh`` also when the asset has become older than its freshness policy allows.
+    With ``refresh`` also when the asset has become older than its freshness policy allows. With
+    ``partitioned`` partitions above may be missing: the asset itself says whether it bears that.
 
     Compared with ``eager()``: an upstream materialization that leaves the data version as it was
     does not count, so unchanged data retrain nothing; and nothing happens below a failed
@@ -21,7 +24,9 @@ def downstream_condition(*, refresh: bool = False) -> dg.AutomationCondition[Any
     upstream_changed = _AC.any_deps_match(_AC.data_version_changed() | _AC.will_be_requested())
     changed = upstream_changed | _AC.code_version_changed() | _AC.newly_missing()
     trigger = (changed | _became_stale() if refresh else changed).since_last_handled()
-    idle = ~_AC.any_deps_missing() & ~_AC.any_deps_in_progress() & ~_AC.in_progress()
+    idle = ~_AC.any_deps_in_progress() & ~_AC.in_progress()
+    if not partitioned:
+        idle &= ~_AC.any_deps_missing()
     condition = trigger & idle & _AC.all_deps_blocking_checks_passed()
     labelled: dg.AutomationCondition[Any] = condition.with_label(
         "new content above, or changed configuration"

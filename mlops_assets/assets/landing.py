@@ -1,19 +1,27 @@
 """``landing/<source>`` assets: what is new of a growing source, taken exactly once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mlops_assets.assets.metadata import table
+from mlops_assets.assets.partitions import (
+    chosen_keys,
+    partitions_of,
+    raise_for_problems,
+    report_partitions,
+)
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.assets.settings import project_asset
 from mlops_assets.assets.versions import code_version
+from mlops_assets.config.partitions import partitions_by_offset
 from mlops_assets.config.project import Project
 from mlops_assets.keys import DEAD_LETTERS_CHECK, GAPS_CHECK
 
 if TYPE_CHECKING:
     from mlops_assets.sources.landing import Landing
+    from resources.store import Manifest, Store
 
 
 def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
@@ -31,6 +39,7 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
         kinds={"parquet", spec.type},
         code_version=code_version(project, "raw", source),
         condition=None,
+        partitions=partitions_of(project, source),
         checks=[
             dg.AssetCheckSpec(
                 GAPS_CHECK, asset=key, description="Nothing was lost before it was taken."
@@ -46,16 +55,52 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
         from mlops_assets.sources.landing import dead_letters, land
 
         store = platform.store()
+        again = _read_again(context, project, source, store)
         found = land(project, source, store)
         context.log.info(f"{len(found.slices)} new slices with {found.rows:,} rows")
+        _report_offsets(context, project, source, found.slices)
         letters = [] if spec.pii else dead_letters(found.slices, store)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(_version(found)),
-            metadata=_metadata(found),
+            metadata=_metadata(found) | again,
             check_results=[_gaps_check(key, found), _letters_check(key, found, letters)],
         )
 
     return landing
+
+
+def _read_again(
+    context: dg.AssetExecutionContext, project: Project, source: str, store: "Store"
+) -> dict[str, Any]:
+    """Read the ranges of offsets that a run is of again; metadata about them."""
+    keys = chosen_keys(context)
+    if keys is None:
+        return {}
+    from mlops_assets.sources.offsets import read_again
+
+    taken = list(read_again(project, source, keys, store))
+    has_failed = any(part.problem for part in taken)
+    report_partitions(context, [p for p in taken if not p.problem], has_failed=has_failed)
+    raise_for_problems(project, source, taken)
+    return {"ranges_read_again": len(taken), "ranges_changed": sum(part.is_new for part in taken)}
+
+
+def _report_offsets(
+    context: dg.AssetExecutionContext, project: Project, source: str, slices: Sequence["Manifest"]
+) -> None:
+    """Show new slices under the ranges of offsets that they lie in."""
+    rule = partitions_by_offset(project.spec.sources[source])
+    if rule is None:
+        return
+    from mlops_assets.sources.offsets import by_partition
+    from mlops_assets.sources.revisions import Taken
+
+    found = by_partition(slices, rule.offsets)
+    known = project.id.partition_set(source)
+    context.instance.add_dynamic_partitions(known, sorted(found))
+    taken = [Taken(key, manifests, is_new=True) for key, manifests in sorted(found.items())]
+    chosen = chosen_keys(context) or []
+    report_partitions(context, [p for p in taken if p.key not in chosen], has_failed=False)
 
 
 def _version(found: "Landing") -> str:

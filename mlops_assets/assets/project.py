@@ -8,11 +8,13 @@ from mlops_assets.assets.deployment import build_deployment_asset
 from mlops_assets.assets.evaluation import build_evaluation_asset
 from mlops_assets.assets.features import build_features_asset
 from mlops_assets.assets.landing import build_landing_asset
+from mlops_assets.assets.landing_by_time import build_landing_by_time
 from mlops_assets.assets.model import build_model_asset
 from mlops_assets.assets.monitoring import build_monitoring_asset
 from mlops_assets.assets.raw import build_raw_asset
 from mlops_assets.assets.retrain_decision import build_retrain_decision_asset
 from mlops_assets.assets.streams import build_stream_assets
+from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 
 
@@ -32,8 +34,13 @@ def build_project_definitions(project: Project) -> dg.Definitions:
 
 
 def _landing(project: Project) -> list[dg.AssetsDefinition]:
-    growing = [name for name, spec in project.spec.sources.items() if spec.slices is not None]
-    return [build_landing_asset(project, name) for name in growing]
+    return [
+        build_landing_by_time(project, name)
+        if partitions_by_time(spec)
+        else build_landing_asset(project, name)
+        for name, spec in project.spec.sources.items()
+        if spec.slices is not None
+    ]
 
 
 def _monitoring(project: Project) -> list[dg.AssetsDefinition]:

@@ -9,6 +9,7 @@ import dagster as dg
 from mlops_assets.assets.conditions import downstream_condition, raw_condition
 from mlops_assets.assets.gate import QualityGate
 from mlops_assets.assets.metadata import column_schema, table
+from mlops_assets.assets.partitions import partitions_of
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.assets.settings import is_forced, project_asset
 from mlops_assets.assets.versions import code_version
@@ -35,7 +36,9 @@ def build_raw_asset(project: Project, source: str) -> dg.AssetsDefinition:
         kinds={"spark", "parquet", spec.type},
         code_version=code_version(project, "raw", source),
         # A live model that decisions retrain gets its new slices with the retraining.
-        condition=downstream_condition(refresh=True)
+        condition=downstream_condition(
+            refresh=True, partitioned=partitions_of(project, source) is not None
+        )
         if grows and refresh
         else raw_condition(refresh=refresh),
         checks=build_check_specs(project, source, key),

@@ -32,6 +32,7 @@ def project_asset(
     checks: Sequence[dg.AssetCheckSpec] = (),
     fresh_for: timedelta | None = None,
     pool: str | None = None,
+    partitions: dg.PartitionsDefinition[Any] | None = None,
 ) -> Decorator:
     """``@dg.asset`` with everything that a project's assets have in common.
 
@@ -47,6 +48,7 @@ def project_asset(
         checks: Checks that its body reports.
         fresh_for: Age from which the UI shows it as stale.
         pool: Dagster pool in which its step takes a slot.
+        partitions: Its partitions; a back-fill takes any number of them in one run.
     """
 
     def decorate(body: Callable[..., Any]) -> dg.AssetsDefinition:
@@ -68,6 +70,8 @@ def project_asset(
         freshness_policy=freshness,
         metadata={RUN_TAGS_METADATA: dg.MetadataValue.json(run_tags)} if run_tags else None,
         pool=pool,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
     )
     return decorate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,8 @@ def run_lifecycle(
     console: Console,
     stages: Sequence[str] = STAGES,
     force: bool = False,
+    assets: Sequence[dg.AssetKey] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> RunOutcome:
     """Materialize the chosen stages of one project; no other project is loaded.
 
@@ -57,6 +59,8 @@ def run_lifecycle(
         console: Where progress is shown.
         stages: Some of :data:`STAGES`, in any order.
         force: Compute again even when nothing changed.
+        assets: These, instead of the stages'.
+        tags: Further run tags.
     """
     from mlops_assets.assets.settings import FORCE_TAG
     from mlops_assets.cli.progress import RunProgress
@@ -67,8 +71,8 @@ def run_lifecycle(
     definitions = compose(parts, [], project.id.team, settings.root)
     job = definitions.resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())
-    tags = {"team": project.id.team, "project": project.id.name, "mlops/cause": "command line"}
-    tags |= worker_tag()
+    own = {"team": project.id.team, "project": project.id.name, "mlops/cause": "command line"}
+    own |= worker_tag() | dict(tags or {}) | ({FORCE_TAG: "true"} if force else {})
     with (
         open_instance(settings) as instance,
         RunProgress(console, str(project.id)) as progress,
@@ -78,8 +82,8 @@ def run_lifecycle(
         job.execute_in_process(
             run_id=run_id,
             instance=instance,
-            asset_selection=select_assets(project, stages),
-            tags={**tags, FORCE_TAG: "true"} if force else tags,
+            asset_selection=select_assets(project, stages) if assets is None else assets,
+            tags=own,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )

@@ -30,6 +30,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "schema": CommandEntry("schema:schema", "Print the JSON Schema or reference of defs.yaml."),
     "new": CommandEntry("new:new", "Start a new project."),
     "run": CommandEntry("run:run", "Take projects from raw data to a served model."),
+    "backfill": CommandEntry("backfill:backfill", "Take partitions of a source again."),
     "replay": CommandEntry("replay:replay", "Play history as live traffic, with faults."),
     "backtest": CommandEntry("backtest:backtest", "Compare retrain policies on history."),
     "status": CommandEntry("status:status", "Show champions, versions, ages and last checks."),

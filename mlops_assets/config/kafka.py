@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from mlops_assets.config.base import ColumnName, Duration, Spec, VariableName
 from mlops_assets.config.features import RelativeFile
+from mlops_assets.config.partitions import OffsetPartitions
 from mlops_assets.config.problems import FieldProblem, FieldProblems, Location, show
 from mlops_assets.config.source_base import Intake, SourceBase
 from mlops_assets.config.spark_types import PLAIN, SparkType, parse_spark_type
@@ -136,6 +137,8 @@ class KafkaSource(SourceBase):
     """How long a broker may be silent before it counts as away."""
     intake: Intake = Intake()
     """When new messages are taken."""
+    partitions: OffsetPartitions | None = None
+    """Show ranges of offsets as Dagster partitions, each of which a back-fill reads again."""
     security: KafkaSecurity | None = None
     """Encryption and log-in; empty: plain text, for a broker on the same machine or network."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mlops_assets.config.kafka import KafkaSource
+from mlops_assets.config.partitions import TimePartitions, address_problem
+from mlops_assets.config.problems import FieldProblem, FieldProblems
+from mlops_assets.config.source_base import Intake
 from mlops_assets.config.source_base import SourceBase as SourceBase  # noqa: PLC0414 - re-exported
 from mlops_assets.config.sql import SqlSource
 
@@ -17,7 +20,8 @@ class FilesSource(SourceBase):
     type: Literal["files"]
     """``files``"""
     uri: str = Field(min_length=1)
-    """Path, folder or glob, also in ``s3://``. Relative paths start at the project's folder."""
+    """Path, folder or glob, also in ``s3://``. Relative paths start at the project's folder. With
+    ``partitions`` it holds the parts of each one's date, such as ``clicks/%Y/%m/%d``."""
     format: Literal["parquet", "csv", "jsonl"] = "parquet"
     """File format."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
@@ -26,6 +30,21 @@ class FilesSource(SourceBase):
     """Whether the first line of each CSV file names the columns."""
     null_value: str = ""
     """Text that means a missing value in CSV files."""
+    partitions: TimePartitions | None = None
+    """Take each hour's, day's, week's or month's files on their own. Empty: all files again
+    whenever they changed."""
+
+    @model_validator(mode="after")
+    def _every_partition_has_its_address(self) -> FilesSource:
+        if self.partitions and (problem := address_problem(self.uri, self.partitions)):
+            expected = f"the date of a {self.partitions.every}'s beginning, such as %Y/%m/%d"
+            raise FieldProblems([FieldProblem(("uri",), problem, expected)])
+        return self
+
+    @property
+    def slices(self) -> Intake | None:
+        """When partitions are taken."""
+        return self.partitions.intake if self.partitions else None
 
 
 class DatasetSource(SourceBase):

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mlops_assets.config.base import ColumnName, Duration, Spec, VariableName
 from mlops_assets.config.features import RelativeFile
+from mlops_assets.config.partitions import TimePartitions
 from mlops_assets.config.problems import FieldProblem, FieldProblems, show
 from mlops_assets.config.source_base import Intake, SourceBase
 
@@ -67,6 +68,9 @@ class SqlSource(SourceBase):
     ``table``."""
     incremental: SqlIncremental | None = None
     """Take new rows in slices. Empty: the whole table is read again whenever it changed."""
+    partitions: TimePartitions | None = None
+    """Take the rows of each hour, day, week or month of ``time_column`` on their own; instead of
+    ``incremental``, where rows of the past may still change."""
     fetch_rows: int = Field(default=50_000, ge=100, le=1_000_000)
     """Rows that are held in memory at a time."""
     statement_timeout: Duration = timedelta(minutes=30)
@@ -80,6 +84,12 @@ class SqlSource(SourceBase):
         if (self.table is None) == (self.query is None):
             found = "neither table nor query" if self.table is None else "both table and query"
             problems.append(FieldProblem((), found, "one of them"))
+        if self.partitions and self.incremental:
+            expected = "one of `partitions` and `incremental`"
+            problems.append(FieldProblem(("partitions",), "both", expected))
+        if self.partitions and not self.time_column:
+            expected = "the column with each row's time"
+            problems.append(FieldProblem(("time_column",), "none", expected))
         problems += [
             FieldProblem((name,), "no time at all", "1s or more")
             for name in ("statement_timeout", "check_timeout")
@@ -91,5 +101,7 @@ class SqlSource(SourceBase):
 
     @property
     def slices(self) -> Intake | None:
-        """When slices are taken, for an incremental source."""
+        """When slices or partitions are taken."""
+        if self.partitions:
+            return self.partitions.intake
         return self.incremental.intake if self.incremental else None

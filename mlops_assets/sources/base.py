@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mlops_assets.config.partitions import Window
 from mlops_assets.keys import ProjectId
 
 if TYPE_CHECKING:
@@ -21,17 +22,20 @@ class SourceContext:
         project_directory: Its folder; relative paths start there.
         workspace: A private folder that lives until the data were read.
         name: The source's name in the project, for messages.
+        window: The one partition that is meant, for a source that is taken by time.
     """
 
     project: ProjectId
     project_directory: Path
     workspace: Path
     name: str = "source"
+    window: Window | None = None
 
     @property
     def where(self) -> str:
         """The source, for messages."""
-        return f"{self.project} {self.name}"
+        partition = f" {self.window.key}" if self.window else ""
+        return f"{self.project} {self.name}{partition}"
 
 
 class Source(Protocol):

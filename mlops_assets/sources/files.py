@@ -23,9 +23,10 @@ class Files:
     def digest(self, spec: FilesSource, context: SourceContext) -> str:
         """Identity of the files that are there now."""
         options = spec.model_dump(include={"format", "delimiter", "header", "null_value"})
-        if is_s3(spec.uri):
-            return find_objects(spec.uri, spec.format, context).digest(options)
-        found = find_files(spec.uri, spec.format, context)
+        uri = _uri(spec, context)
+        if is_s3(uri):
+            return find_objects(uri, spec.format, context).digest(options)
+        found = find_files(uri, spec.format, context)
         named = [(found.name(file), file) for file in found.files]
         return files_digest(named, options, context.where)
 
@@ -42,9 +43,15 @@ class Files:
 
 def _files(spec: FilesSource, context: SourceContext) -> FileSet:
     """The files on this machine; those in S3 are fetched into the workspace, once."""
-    if is_s3(spec.uri):
-        return find_objects(spec.uri, spec.format, context).fetch(context.workspace)
-    return find_files(spec.uri, spec.format, context)
+    uri = _uri(spec, context)
+    if is_s3(uri):
+        return find_objects(uri, spec.format, context).fetch(context.workspace)
+    return find_files(uri, spec.format, context)
+
+
+def _uri(spec: FilesSource, context: SourceContext) -> str:
+    """The address of all files, or of one partition's."""
+    return context.window.start.strftime(spec.uri) if context.window else spec.uri
 
 
 def _options(spec: FilesSource) -> TextOptions:

@@ -83,6 +83,12 @@ class Written:
     latest: str | None = None
 
 
+SLICE = "slice"
+"""Where a published slice's metadata keep the :class:`Slice`."""
+REJECTED = "rejected"
+"""Where they keep the number of messages that could not be read."""
+LATEST = "latest"
+"""Where a slice's detail keeps the newest event time."""
 DEAD_LETTERS = "dead_letters.jsonl"
 """File beside a slice's Parquet files: what could not be read, with its position and the reason."""
 

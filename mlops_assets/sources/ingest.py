@@ -11,13 +11,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 from mlops_assets.errors import EmptyDataError, SourceError
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.landing import landed
+from mlops_assets.sources.partitioned import first_few, holes
 from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
-from mlops_assets.tables.contract import check_contract, require_columns, require_distinct_names
+from mlops_assets.sources.revisions import slice_of
+from mlops_assets.tables.contract import check_columns
 from mlops_assets.tables.profile import TableProfile
 from mlops_assets.tables.publish import (
     Check,
@@ -31,9 +34,9 @@ from mlops_assets.tables.publish import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-    from resources.store import Manifest, Store
+    from resources.store import Column, Manifest, Store
 
 LAYOUT = 1
 """Raised when the way of storing raw data changes, so that they are ingested again."""
@@ -125,7 +128,7 @@ def ingest(
         spark = spark_factory()
         with reading(context.where):
             df = source_for(spec).read(spark, spec, context)
-            added = _check_columns(df, project, source_name, store.latest(collection))
+            added = check_columns(df, spec, _columns(store.latest(collection)), context.where)
             table = stage_table(df, staged)
         if source_digest(project, source_name) != digest:
             raise _changed(context)
@@ -147,7 +150,9 @@ def _combine(
     started = time.perf_counter()
     spec = project.spec.sources[source_name]
     collection = project.id.raw_collection(source_name)
-    slices = [manifest for manifest in landed(project, source_name, store) if manifest.rows]
+    found = landed(project, source_name, store)
+    _refuse_holes(project, source_name, found)
+    slices = [manifest for manifest in found if manifest.rows]
     digest = _digest(spec, [manifest.data_version for manifest in slices])
     known = None if force else reusable(store, collection, digest)
     if known is not None:
@@ -166,7 +171,7 @@ def _combine(
     with reading(where), store.staging(collection) as staged:
         reader = spark_factory().read.option("mergeSchema", str(has_grown).lower())
         df = reader.parquet(*(str(path) for path in paths))
-        added = _check_columns(df, project, source_name, store.latest(collection))
+        added = check_columns(df, spec, _columns(store.latest(collection)), where)
         metadata = {"added_columns": added, "slices": len(slices)}
         target = TableTarget(store, collection, digest, spec.pii, metadata)
         if has_grown:  # one version's files have the same columns
@@ -177,6 +182,23 @@ def _combine(
     return IngestResult(manifest, profile, False, tuple(added), seconds_since(started))
 
 
+def _refuse_holes(project: Project, source_name: str, slices: Sequence[Manifest]) -> None:
+    """Data with a missing hour or day are not published, unless the YAML says so."""
+    rule = partitions_by_time(project.spec.sources[source_name])
+    if rule is None or rule.missing == "warn":
+        return
+    missing = holes(project, source_name, {slice_of(manifest).name for manifest in slices})
+    if missing:
+        raise SourceError(
+            "partitions are missing",
+            where=f"{project.id} {source_name}",
+            found=f"{len(missing):,} not taken, though later ones were: {first_few(missing)}",
+            expected=f"every {rule.every} from {rule.first:%Y-%m-%d} on; the version before stays",
+            fix=f"back-fill them in landing/{source_name}; where there are none, move `start`, or "
+            "write `missing: warn`",
+        )
+
+
 def _has_grown(paths: Sequence[Path]) -> bool:
     """Whether files differ in their columns."""
     import pyarrow.parquet as pq
@@ -185,23 +207,12 @@ def _has_grown(paths: Sequence[Path]) -> bool:
     return any(not pq.read_schema(path).equals(first) for path in paths[1:])
 
 
+def _columns(manifest: Manifest | None) -> tuple[Column, ...]:
+    return manifest.columns if manifest else ()
+
+
 def _context(project: Project, name: str, workspace: Path) -> SourceContext:
     return SourceContext(project.id, project.directory, workspace, name)
-
-
-def _check_columns(
-    df: DataFrame, project: Project, name: str, previous: Manifest | None
-) -> list[str]:
-    """Hold the columns against the declared ones, or else against the version before."""
-    spec = project.spec.sources[name]
-    where = f"{project.id} {name}"
-    found = {field.name: field.dataType.simpleString() for field in df.schema}
-    require_distinct_names(df.columns, where)
-    before = {c.name: c.type for c in previous.columns} if previous else {}
-    check_contract(found, spec.columns or before, where)
-    require_columns(spec.pii, found, where, "column under `pii`")
-    require_columns([spec.time_column] if spec.time_column else [], found, where, "time_column")
-    return [column for column in found if before and column not in before]
 
 
 def _changed(context: SourceContext) -> SourceError:

@@ -74,12 +74,14 @@ def newest_event(slices: Iterable[Slice]) -> str | None:
 def _slices(
     spec: KafkaSource, partition: int, first: int, high: int, detail: dict[str, Any]
 ) -> list[Slice]:
-    size = spec.max_messages_per_slice
-    stop = min(high, first + size * _MAX_SLICES)
-    return [
-        Slice(series_name(partition), position(at), position(min(at + size, high)), detail)
-        for at in range(first, stop, size)
-    ]
+    slices: list[Slice] = []
+    while first < high and len(slices) < _MAX_SLICES:
+        end = min(first + spec.max_messages_per_slice, high)
+        if spec.partitions is not None:  # a slice lies in one of them
+            end = min(end, (first // spec.partitions.offsets + 1) * spec.partitions.offsets)
+        slices.append(Slice(series_name(partition), position(first), position(end), detail))
+        first = end
+    return slices
 
 
 def _skipped(detail: dict[str, Any], partition: int, start: int, end: int) -> Slice:

@@ -15,20 +15,28 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 from mlops_assets.errors import AlreadyExistsError, MlopsError, StoreError
 from mlops_assets.sources.base import SourceContext
-from mlops_assets.sources.incremental import DEAD_LETTERS, Gap, Plan, Slice
+from mlops_assets.sources.incremental import (
+    DEAD_LETTERS,
+    LATEST,
+    REJECTED,
+    SLICE,
+    Gap,
+    Plan,
+    Slice,
+)
+from mlops_assets.sources.partitioned import plan_partitions
 from mlops_assets.sources.registry import incremental_source_for
+from mlops_assets.sources.revisions import Slices, slice_of
 
 if TYPE_CHECKING:
     from resources.store import Manifest, Store
 
 _log = logging.getLogger(__name__)
 
-SLICE = "slice"
-REJECTED = "rejected"
-LATEST = "latest"
 MAX_ROUNDS = 50
 """Plans of one ingestion; a source that grows faster than it is taken goes on in the next one."""
 
@@ -94,13 +102,13 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
 
 
 def landed(project: Project, source_name: str, store: Store) -> list[Manifest]:
-    """All slices in the order of their names.
+    """All slices, each in its newest revision, in the order of their names.
 
     Raises:
         StoreError: Two slices overlap.
     """
-    collection = project.id.landing_collection(source_name)
-    found = [store.named(collection, name) for name in store.names(collection)]
+    places = Slices(project, source_name, store).newest()
+    found = [store.named(*places[name]) for name in sorted(places)]
     ends: dict[str, str] = {}
     for manifest in found:
         part = slice_of(manifest)
@@ -109,7 +117,8 @@ def landed(project: Project, source_name: str, store: Store) -> list[Manifest]:
                 "two slices overlap",
                 where=f"{project.id} {source_name}",
                 found=f"{part.name} begins before {ends[part.series]}",
-                fix="keep one of them; slices are never changed by the engine",
+                fix="keep one of them; slices are never changed by the engine. Where the length of "
+                "partitions was changed, give the source another name, so that it starts anew",
             )
         ends[part.series] = part.end
     return found
@@ -120,11 +129,6 @@ def newest(project: Project, source_name: str, store: Store) -> list[Manifest]:
     collection = project.id.landing_collection(source_name)
     last = {name.rpartition("-")[0]: name for name in store.names(collection)}
     return [store.named(collection, name) for name in last.values()]
-
-
-def slice_of(manifest: Manifest) -> Slice:
-    """The slice that a version is."""
-    return Slice(**manifest.metadata[SLICE])
 
 
 def gaps(project: Project, source_name: str, store: Store) -> list[Gap]:
@@ -155,6 +159,9 @@ def is_due(project: Project, source_name: str, store: Store, now: datetime) -> P
         SourceError: The source is away.
     """
     spec = project.spec.sources[source_name]
+    if partitions_by_time(spec) is not None:
+        plan = plan_partitions(project, source_name, store, now)
+        return plan if plan.slices else None
     intake = spec.slices
     taken = newest(project, source_name, store)
     context = SourceContext(project.id, project.directory, Path(), source_name)

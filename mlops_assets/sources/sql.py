@@ -12,6 +12,7 @@ from mlops_assets.sources.sql_parquet import write_rows
 from mlops_assets.sources.sql_relation import open_relation
 from mlops_assets.sources.sql_slices import Slices
 from mlops_assets.sources.sql_types import target_schema
+from mlops_assets.sources.sql_window import window_sql
 from mlops_assets.tables.contract import require_columns
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class SqlTable:
         Cheap for the network, not for the server: see ``docs/concepts/databases.md``.
         """
         with open_relation(spec, context) as relation:
-            content = relation.session.row(_FINGERPRINT + relation.sql)
+            ending = window_sql(spec, relation, context)
+            content = relation.session.row(f"{_FINGERPRINT}{relation.sql} {ending}")
         columns = [[field.name, str(field.type)] for field in relation.schema]
-        body = json.dumps([relation.sql, columns, list(content)], sort_keys=True)
+        body = json.dumps([relation.sql, ending, columns, list(content)], sort_keys=True)
         return f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"
 
     def inspect(self, spec: SqlSource, context: SourceContext) -> None:
@@ -53,7 +55,10 @@ class SqlTable:
         folder = context.workspace / "rows"
         folder.mkdir(parents=True)
         with open_relation(spec, context, reads=True) as relation:
-            write_rows(relation, spec, folder=folder, where=context.where, keep_empty=True)
+            ending = window_sql(spec, relation, context)
+            write_rows(
+                relation, spec, ending=ending, folder=folder, where=context.where, keep_empty=True
+            )
         return spark.read.parquet(str(folder))
 
 

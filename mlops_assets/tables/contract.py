@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mlops_assets.config.problems import nearest
+from mlops_assets.config.source_base import SourceBase
 from mlops_assets.errors import SchemaError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from resources.store import Column
 
 _ALIASES = {
     "byte": "tinyint",
@@ -28,6 +35,32 @@ def canonical_type(text: str) -> str:
     compact = "".join(text.lower().split())
     named = _WORD.sub(lambda word: _ALIASES.get(word[0], word[0]), compact)
     return _BARE_DECIMAL.sub("decimal(10,0)", named)
+
+
+def check_columns(
+    df: DataFrame, spec: SourceBase, before: Sequence[Column], where: str
+) -> list[str]:
+    """Hold a source's columns against the declared ones, or else against those of before.
+
+    Args:
+        df: The source.
+        spec: Its spec.
+        before: Columns of the version before; empty when there is none.
+        where: The source, for messages.
+
+    Returns:
+        Columns that the version before did not have.
+
+    Raises:
+        SchemaError: Columns are gone, have other types, or share a name.
+    """
+    found = {field.name: field.dataType.simpleString() for field in df.schema}
+    require_distinct_names(df.columns, where)
+    known = {column.name: column.type for column in before}
+    check_contract(found, spec.columns or known, where)
+    require_columns(spec.pii, found, where, "column under `pii`")
+    require_columns([spec.time_column] if spec.time_column else [], found, where, "time_column")
+    return [column for column in found if known and column not in known]
 
 
 def check_contract(found: Mapping[str, str], contract: Mapping[str, str], where: str) -> list[str]:
