@@ -138,6 +138,11 @@ class ProjectId:
         return f"{self.team}/{self.name}/features"
 
     @property
+    def feature_parts_collection(self) -> str:
+        """Store collection of the parts that features of growing sources consist of."""
+        return f"{self.team}/{self.name}/feature_parts"
+
+    @property
     def bundles_collection(self) -> str:
         """Store collection of the model bundles."""
         return f"{self.team}/{self.name}/bundles"

@@ -131,6 +131,10 @@ class ManifestStore(ABC):
         numbers = self._numbers(collection)
         return self._load(collection, _number_name(numbers[-1])) if numbers else None
 
+    def version(self, collection: str, sequence: int) -> Manifest:
+        """The version of that number."""
+        return self._load(checked(collection), _number_name(sequence))
+
     def manifests(self, collection: str) -> list[Manifest]:
         """All versions, oldest first."""
         numbers = self._numbers(collection)

@@ -150,6 +150,14 @@ class Store(Protocol):
         """The newest version."""
         ...
 
+    def version(self, collection: str, sequence: int) -> Manifest:
+        """The version of that number.
+
+        Raises:
+            StoreError: There is none.
+        """
+        ...
+
     def manifests(self, collection: str) -> list[Manifest]:
         """All versions, oldest first."""
         ...

@@ -70,6 +70,7 @@ def _metadata(project: Project, result: Any) -> dict[str, Any]:
         "raw_versions": dg.MetadataValue.json(result.raw_versions),
         "version": manifest.sequence,
         "unchanged": result.reused,
+        **({"computed": result.scope} if result.scope else {}),
         "location": dg.MetadataValue.path(manifest.location),
         "seconds": result.seconds,
     }

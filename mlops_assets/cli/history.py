@@ -42,4 +42,4 @@ def load_history(project: Project, settings: Settings, console: Console) -> pa.T
     manifest = store.latest(project.id.features_collection)
     if manifest is None:
         raise MlopsError("there are no features", where=str(project.id))
-    return load_table(store.path(manifest))
+    return load_table(store.files(manifest))

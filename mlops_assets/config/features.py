@@ -53,6 +53,9 @@ class SqlFeatures(Spec):
     """The model's inputs."""
     pii: tuple[ColumnName, ...] = ()
     """Columns with personal data: their values never appear in metadata, checks or logs."""
+    incremental: Literal["auto", "never"] = "auto"
+    """``auto``: where a source grows by slices and the query looks at each of its rows alone, only
+    new slices are computed; the result is the same. ``never``: everything each time."""
 
 
 FeaturesSpec = SqlFeatures

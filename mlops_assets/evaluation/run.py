@@ -35,7 +35,7 @@ def evaluate_latest(
         The published result: its manifest, and what it says.
     """
     bundle = open_bundle(store.path(model))
-    table = load_table(store.path(features))
+    table = load_table(store.files(features))
     champion, version, problem = load_champion(project, store)
     result = evaluate(
         project,

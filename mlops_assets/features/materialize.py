@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets import __version__
 from mlops_assets.config.project import Project
 from mlops_assets.errors import StoreError
 from mlops_assets.features.columns import check_values
+from mlops_assets.features.increment import INPUTS, Increment, plan_increment
+from mlops_assets.features.row_wise import row_wise
 from mlops_assets.features.sql import build_features, query_errors
 from mlops_assets.tables.profile import TableProfile
 from mlops_assets.tables.publish import (
     Check,
+    Part,
     TableTarget,
+    extend_table,
     publish_table,
     reusable,
     seconds_since,
@@ -41,6 +46,7 @@ class FeaturesResult:
         reused: Whether nothing had changed, so that nothing was computed.
         raw_versions: Data version of each source that it was made from.
         seconds: How long it took.
+        scope: For people: which rows were computed, and why not fewer.
     """
 
     manifest: Manifest
@@ -48,6 +54,7 @@ class FeaturesResult:
     reused: bool
     raw_versions: dict[str, str]
     seconds: float
+    scope: str = ""
 
     @property
     def statistics(self) -> list[dict[str, Any]]:
@@ -110,16 +117,71 @@ def materialize_features(
         check_values(staged_table, found, spec, where)
         return check(staged_table, found)
 
-    inputs = {name: store.files(manifest) for name, manifest in raw.items()}
+    files = {name: store.files(manifest) for name, manifest in raw.items()}
+    base = features_digest(project, {})
+    increment = plan_increment(project, store, raw, base, anew=force)
     with store.staging(collection) as staged:
-        query = project.text(spec.features.query)
-        df = build_features(spark_factory(), spec, query, inputs, where=where)
-        with query_errors(spec, where):
-            table = stage_table(df, staged)
+        table, increment, scope = _compute(project, files, increment, spark_factory(), staged)
         metadata = {"raw_versions": versions, "code_version": code_version}
         target = TableTarget(store, collection, digest, spec.features.pii, metadata)
-        manifest, profile = publish_table(table, staged, target, check=audit)
-    return FeaturesResult(manifest, profile, False, versions, seconds_since(started))
+        if increment is None:
+            manifest, profile = publish_table(table, staged, target, check=audit)
+        else:
+            part = _part(project, increment, staged)
+            manifest, profile = extend_table(table, part, target, check=audit)
+    seconds = seconds_since(started)
+    return FeaturesResult(manifest, profile, False, versions, seconds, scope)
+
+
+def _compute(
+    project: Project,
+    files: Mapping[str, Sequence[Path]],
+    increment: Increment | None,
+    spark: SparkSession,
+    staged: Path,
+) -> tuple[DataFrame, Increment | None, str]:
+    """Write the query's answer over the new slices, or over everything where it must be.
+
+    Returns:
+        All rows, the increment if there is one, and which rows were computed.
+    """
+    spec = project.spec
+    where = f"{project.id} {spec.features.query}"
+    query = project.text(spec.features.query)
+    scope = "all rows"
+    if increment is not None and not increment.slices:
+        table = spark.read.parquet(*map(str, increment.kept_files))
+        return table, increment, "no rows: slices were taken away"
+    if increment is not None:
+        inputs = {**files, increment.source: increment.files}
+        df = build_features(spark, spec, query, inputs, where=where)
+        found = row_wise(df, query, inputs)
+        if increment.source in found.sources:
+            with query_errors(spec, where):
+                stage_table(df, staged)
+            paths = [*increment.kept_files, *sorted(staged.glob("*.parquet"))]
+            table = spark.read.parquet(*map(str, paths))
+            of = f"{len(increment.slices):,} of {increment.total:,} slices of {increment.source}"
+            return table, increment, of
+        scope += f": {found.obstacle or f'{increment.source} is read more than once'}"
+    df = build_features(spark, spec, query, files, where=where)
+    with query_errors(spec, where):
+        return stage_table(df, staged), None, scope
+
+
+def _part(project: Project, increment: Increment, staged: Path) -> Part:
+    """The staged rows as the newest part."""
+    import pyarrow.parquet as pq
+
+    from resources.store import Draft
+
+    rows = sum(pq.read_metadata(path).num_rows for path in staged.glob("*.parquet"))
+    draft = Draft(
+        data_version=increment.inputs_digest,
+        rows=rows,
+        metadata={"base": increment.base, INPUTS: list(increment.slices)},
+    )
+    return Part(staged, project.id.feature_parts_collection, draft, increment.kept)
 
 
 def _newest_raw(project: Project, source: str, store: Store) -> Manifest:

@@ -147,7 +147,7 @@ def make_world(
     return World(
         load_project(home, folder),
         folder,
-        load_table(store.path(manifest)),
+        load_table(store.files(manifest)),
         sources,
         tuple(injections),
     )

@@ -105,6 +105,54 @@ def combine_tables(
     return _publish(publish, target, found, metadata), found
 
 
+@dataclass(frozen=True)
+class Part:
+    """Staged rows that become a version together with those of earlier parts.
+
+    Attributes:
+        folder: Where the new rows lie.
+        collection: Where parts are published.
+        draft: What the new part's manifest says.
+        kept: The earlier parts.
+    """
+
+    folder: Path
+    collection: str
+    draft: Draft
+    kept: tuple[Manifest, ...]
+
+
+def extend_table(
+    table: DataFrame, part: Part, target: TableTarget, *, check: Check
+) -> tuple[Manifest, TableProfile]:
+    """Profile and check a table of old and new parts, then publish the new part and the table.
+
+    Args:
+        table: The staged rows and those of the earlier parts.
+        part: The staged rows.
+        target: Where the whole table goes; its metadata get the parts' numbers under ``parts``.
+        check: The judge.
+
+    Raises:
+        EmptyDataError: There are no rows.
+        QualityError: The check refuses the data; nothing is published.
+    """
+    store = target.store
+    earlier = [path for manifest in part.kept for path in store.files(manifest)]
+    new = sorted(part.folder.glob("*.parquet"))
+    found, metadata = _audited(table, [*earlier, *new], target, check)
+    parts = [*part.kept]
+    if new:
+        parts.append(store.publish(part.collection, part.folder, part.draft))
+    metadata["parts"] = [manifest.sequence for manifest in parts]
+    entries = [entry for manifest in parts for entry in manifest.entries]
+
+    def publish(draft: Draft) -> Manifest:
+        return store.combine(target.collection, entries, draft)
+
+    return _publish(publish, target, found, metadata), found
+
+
 def _audited(
     table: DataFrame, files: Sequence[Path], target: TableTarget, check: Check
 ) -> tuple[TableProfile, dict[str, Any]]:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def load_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A Parquet file, or all Parquet files of a folder, in name order.
+def load_table(files: Sequence[Path], columns: Sequence[str] | None = None) -> pa.Table:
+    """Parquet files as one table.
 
     Args:
-        path: File or folder.
+        files: The files, in the order of their rows.
         columns: Only these; all by default.
 
     Raises:
@@ -26,9 +26,6 @@ def load_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    if not files:
-        raise StoreError("the folder has no Parquet file", where=path)
     parts: list[pa.Table] = []
     for file in files:
         try:

@@ -70,7 +70,7 @@ def train_bundle(
     if known and not force:
         return TrainedBundle(known[-1], open_bundle(store.path(known[-1])), True, None)
     checkpoints = checkpoints_root / project.id.team / project.id.name / key[7:39]
-    table = load_table(store.path(features))
+    table = load_table(store.files(features))
     split = split_rows(table, project.spec)
     result = train(table, split, project, checkpoints=checkpoints, on_epoch=on_epoch)
     with store.staging(collection) as staged:

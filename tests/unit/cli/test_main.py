@@ -158,8 +158,8 @@ def test_check_prints_every_problem_and_fails(run: Run, tmp_path: Path) -> None:
         "project_configs/flights/delay/defs.yaml:6: sources.flights.uri: found nothing, "
         "expected text",
         "project_configs/flights/delay/defs.yaml:6: sources.flights.url: found the unknown key "
-        "'url', expected one of columns, delimiter, description, format, header, null_value, pii, "
-        "time_column, type, uri; did you mean uri?",
+        "'url', expected one of columns, delimiter, description, format, header, null_value, "
+        "partitions, pii, time_column, type, uri; did you mean uri?",
         "project_configs/shop/spend/defs.yaml:2: found did not find expected node content while "
         "parsing a flow node, expected valid YAML",
         "2 projects in 2 teams, 4 problems",
