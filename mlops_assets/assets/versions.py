@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from mlops_assets import __version__
+from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.config.project import Project
 from mlops_assets.config.sql import SqlSource
 
@@ -38,9 +39,12 @@ def code_version(project: Project, stage: str, source: str | None = None) -> str
     if stage == "raw" and source is not None:
         spec = project.spec.sources[source]
         if isinstance(spec, SqlSource) and spec.query is not None:
-            digest.update(project.text(spec.query).encode())
+            digest.update(project.content(spec.query))
+        if isinstance(spec, KafkaSource):
+            for _, name, _ in spec.files():
+                digest.update(project.content(name))
     if stage == "features":
-        digest.update(project.text(project.spec.features.query).encode())
+        digest.update(project.content(project.spec.features.query))
     if stage == "model" and project.spec.model.type == "custom":
-        digest.update(project.text(project.spec.model.file).encode())
+        digest.update(project.content(project.spec.model.file))
     return f"{__version__}+{digest.hexdigest()[:12]}"

@@ -98,5 +98,6 @@ def _range_tags(project: Project, source: str, start: str, end: str) -> dict[str
             where=f"{project.id} landing/{source}",
             found=f"from {start} to {end}",
             expected=f"two of {', '.join(around)}, in this order" if keys else "none was taken yet",
+            fix="write the keys as the asset's page in the UI lists them",
         )
     return {RANGE_START: start, RANGE_END: end}

@@ -11,6 +11,7 @@ from typing import Any
 from mlops_assets.config.discovery import discover, find_config_files
 from mlops_assets.config.environment import resolve
 from mlops_assets.config.files import CONFIG_FILE, PROJECTS, find_file_problems, find_folder_problem
+from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.config.problems import (
     ConfigProblems,
     FieldProblem,
@@ -118,17 +119,25 @@ def load_project(directory: Path, root: Path, environ: Mapping[str, str] | None 
         spec=loaded.spec,
         directory=directory,
         written=loaded.written,
-        files=_snapshot(loaded.spec, directory),
+        files={
+            name: (directory / name).read_text(encoding="utf-8") for name in _texts(loaded.spec)
+        },
+        binaries={name: (directory / name).read_bytes() for name in _schemas(loaded.spec)},
     )
 
 
-def _snapshot(spec: ProjectSpec, directory: Path) -> dict[str, str]:
-    """Text of the files that the YAML names, as they are now."""
+def _texts(spec: ProjectSpec) -> list[str]:
+    """The SQL and Python files that the YAML names."""
     names = [spec.features.query]
     if spec.model.type == "custom":
         names.append(spec.model.file)
-    names += [s.query for s in spec.sources.values() if isinstance(s, SqlSource) and s.query]
-    return {name: (directory / name).read_text(encoding="utf-8") for name in names}
+    return names + [s.query for s in spec.sources.values() if isinstance(s, SqlSource) and s.query]
+
+
+def _schemas(spec: ProjectSpec) -> list[str]:
+    """The schema files of messages that the YAML names."""
+    kafka = [source for source in spec.sources.values() if isinstance(source, KafkaSource)]
+    return [name for source in kafka for _, name, _ in source.files()]
 
 
 def load_redactor(root: Path, environ: Mapping[str, str]) -> Redactor:

@@ -113,6 +113,7 @@ class Project:
         written: The attributes as written, environment references unresolved: safe to store.
         files: Text of the files that the YAML names, as they were when the project was loaded: a
             run uses this snapshot, whatever is edited meanwhile.
+        binaries: The same of files that are not text.
     """
 
     id: ProjectId
@@ -120,12 +121,18 @@ class Project:
     directory: Path
     written: dict[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
+    binaries: Mapping[str, bytes] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
         """Text of a file that the YAML names, such as the query."""
         if name in self.files:
             return self.files[name]
         return (self.directory / name).read_text(encoding="utf-8")
+
+    def content(self, name: str) -> bytes:
+        """Bytes of a file that the YAML names, such as a schema."""
+        found = self.binaries.get(name)
+        return self.text(name).encode() if found is None else found
 
     @property
     def source_keys(self) -> list[list[str]]:

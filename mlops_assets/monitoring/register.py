@@ -137,7 +137,7 @@ def parts(project: Project, stream: Stream, store: Store) -> list[Part]:
 
 
 def _find(project: Project, stream: Stream) -> list[StreamFile]:
-    context = SourceContext(project.id, project.directory, project.directory, stream.name)
+    context = SourceContext.of(project, stream.name, project.directory)
     try:
         return find_stream_files(stream.files.uri, stream.files.format, context)
     except NoFilesError:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlops_assets.config.partitions import Window
+from mlops_assets.errors import ConfigError
 from mlops_assets.keys import ProjectId
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+    from mlops_assets.config.project import Project
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class SourceContext:
         workspace: A private folder that lives until the data were read.
         name: The source's name in the project, for messages.
         window: The one partition that is meant, for a source that is taken by time.
+        read: Gives a file that the YAML names, as it was when the project was loaded.
     """
 
     project: ProjectId
@@ -30,6 +35,27 @@ class SourceContext:
     workspace: Path
     name: str = "source"
     window: Window | None = None
+    read: Callable[[str], bytes] | None = None
+
+    @classmethod
+    def of(
+        cls, project: Project, name: str, workspace: Path, window: Window | None = None
+    ) -> SourceContext:
+        """The context of a project's source."""
+        return cls(project.id, project.directory, workspace, name, window, project.content)
+
+    def file(self, name: str) -> bytes:
+        """Bytes of a file that the YAML names.
+
+        Raises:
+            ConfigError: It cannot be read.
+        """
+        try:
+            return self.read(name) if self.read else (self.project_directory / name).read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                "cannot read the file", where=self.where, found=f"{name}: {error.strerror}"
+            ) from None
 
     @property
     def where(self) -> str:

@@ -76,7 +76,7 @@ def source_digest(project: Project, source_name: str) -> str:
     """
     spec = project.spec.sources[source_name]
     with tempfile.TemporaryDirectory(prefix="mlops-digest-") as workspace:
-        context = _context(project, source_name, Path(workspace))
+        context = SourceContext.of(project, source_name, Path(workspace))
         return _digest(spec, source_for(spec).digest(spec, context))
 
 
@@ -123,7 +123,7 @@ def ingest(
         return IngestResult(known, stored_profile(known), True, (), seconds_since(started))
     spec = project.spec.sources[source_name]
     with store.staging(collection) as workspace, store.staging(collection) as staged:
-        context = _context(project, source_name, workspace)
+        context = SourceContext.of(project, source_name, workspace)
         source_for(spec).inspect(spec, context)
         spark = spark_factory()
         with reading(context.where):
@@ -209,10 +209,6 @@ def _has_grown(paths: Sequence[Path]) -> bool:
 
 def _columns(manifest: Manifest | None) -> tuple[Column, ...]:
     return manifest.columns if manifest else ()
-
-
-def _context(project: Project, name: str, workspace: Path) -> SourceContext:
-    return SourceContext(project.id, project.directory, workspace, name)
 
 
 def _changed(context: SourceContext) -> SourceError:

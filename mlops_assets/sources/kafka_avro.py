@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, cast
 
 from mlops_assets.config.kafka import AvroFormat, SchemaRegistry
@@ -21,7 +21,7 @@ class AvroParser:
 
     Args:
         spec: The format.
-        directory: The project's folder.
+        read: Gives a file that the YAML names.
         where: For messages: whose topic it is.
 
     Raises:
@@ -29,13 +29,13 @@ class AvroParser:
         EnvironmentProblemError: A variable for the registry is not set.
     """
 
-    def __init__(self, spec: AvroFormat, directory: Path, where: str) -> None:
+    def __init__(self, spec: AvroFormat, read: Callable[[str], bytes], where: str) -> None:
         self._where = where
         self._registry = spec.registry
         self._log_in = _log_in(spec.registry, where)
         self._schemas: dict[int, Any] = {}
-        file = directory / spec.schema_file if spec.schema_file else None
-        self._fixed = _load(file) if file else None
+        file = spec.schema_file
+        self._fixed = _load(read(file), f"{where} {file}") if file else None
 
     def __call__(self, value: bytes) -> Row:
         """A message's record.
@@ -119,10 +119,10 @@ def _parse(text: str) -> Any:
     return schema if isinstance(schema, dict) and schema.get("type") == "record" else None
 
 
-def _load(file: Path) -> Any:
-    schema = _parse(file.read_text(encoding="utf-8"))
+def _load(schema_file: bytes, where: str) -> Any:
+    schema = _parse(schema_file.decode(errors="replace"))
     if schema is None:
-        raise ConfigError("not an Avro schema of a record", where=file)
+        raise ConfigError("not an Avro schema of a record", where=where)
     return schema
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.kafka import ProtobufFormat
@@ -22,14 +22,14 @@ class ProtobufParser:
 
     Args:
         spec: The format.
-        directory: The project's folder.
+        read: Gives a file that the YAML names.
 
     Raises:
         ConfigError: The file is no descriptor set, or does not hold the message.
     """
 
-    def __init__(self, spec: ProtobufFormat, directory: Path) -> None:
-        self._kind = _load(directory / spec.descriptor_file, spec.message)
+    def __init__(self, spec: ProtobufFormat, read: Callable[[str], bytes]) -> None:
+        self._kind = _load(read(spec.descriptor_file), spec.descriptor_file, spec.message)
         self._is_framed = spec.framing == "confluent"
 
     def __call__(self, value: bytes) -> Row:
@@ -101,7 +101,7 @@ def _value(field: Any, value: Any) -> Any:
     return value
 
 
-def _load(file: Path, name: str) -> Any:
+def _load(descriptors: bytes, file: str, name: str) -> Any:
     from google.protobuf import (
         descriptor_pb2,
         descriptor_pool,
@@ -111,7 +111,7 @@ def _load(file: Path, name: str) -> Any:
 
     pool = descriptor_pool.DescriptorPool()
     try:
-        files = descriptor_pb2.FileDescriptorSet.FromString(file.read_bytes())
+        files = descriptor_pb2.FileDescriptorSet.FromString(descriptors)
         for described in files.file:
             pool.Add(described)
         return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))

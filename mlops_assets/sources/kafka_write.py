@@ -32,13 +32,13 @@ def decoder_for(spec: KafkaSource, context: SourceContext) -> Decoder:
         from mlops_assets.sources.kafka_avro import AvroParser
         from mlops_assets.sources.kafka_rows import RowDecoder
 
-        parser = AvroParser(spec.format, context.project_directory, context.where)
+        parser = AvroParser(spec.format, context.file, context.where)
         return RowDecoder(spec.columns, parser)
     if spec.format.type == "protobuf":
         from mlops_assets.sources.kafka_protobuf import ProtobufParser
         from mlops_assets.sources.kafka_rows import RowDecoder
 
-        return RowDecoder(spec.columns, ProtobufParser(spec.format, context.project_directory))
+        return RowDecoder(spec.columns, ProtobufParser(spec.format, context.file))
     from mlops_assets.sources.kafka_json import JsonDecoder
 
     return JsonDecoder(spec.columns)

@@ -78,7 +78,7 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
     taken: dict[str, Slice] = {}
     for _ in range(MAX_ROUNDS):
         with store.staging(collection) as workspace:
-            context = SourceContext(project.id, project.directory, workspace, source_name)
+            context = SourceContext.of(project, source_name, workspace)
             plan = source.plan(spec, _slices(newest(project, source_name, store)), context)
             _record(plan.gaps, project, source_name, store)
             new = _take(plan, spec, context, store)
@@ -164,7 +164,7 @@ def is_due(project: Project, source_name: str, store: Store, now: datetime) -> P
         return plan if plan.slices else None
     intake = spec.slices
     taken = newest(project, source_name, store)
-    context = SourceContext(project.id, project.directory, Path(), source_name)
+    context = SourceContext.of(project, source_name, Path())
     plan = incremental_source_for(spec).plan(spec, _slices(taken), context)
     if intake is None or not (plan.slices or plan.gaps):
         return None

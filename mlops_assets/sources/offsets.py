@@ -85,7 +85,7 @@ def _read_slice(slices: Slices, manifest: Manifest) -> Manifest:
     project, source, store = slices.project, slices.source, slices.store
     spec, part = project.spec.sources[source], slice_of(manifest)
     with store.staging(project.id.landing_collection(source)) as folder:
-        context = SourceContext(project.id, project.directory, folder, source)
+        context = SourceContext.of(project, source, folder)
         written = incremental_source_for(spec).write(spec, part, folder, context)
         content = _content(folder)
         if content == {file.path: file.sha256 for file in manifest.files}:

@@ -179,7 +179,7 @@ def _take(
         return Taken(window.key, (known,))
     collection = project.id.landing_collection(source)
     with store.staging(collection) as workspace, store.staging(collection) as staged:
-        context = SourceContext(project.id, project.directory, workspace, source, window)
+        context = SourceContext.of(project, source, workspace, window)
         contract = partial(_contract, slices, part, places)
         spec = project.spec.sources[source]
         table = _stage(spec, context, staged, spark_factory, contract)
@@ -241,7 +241,7 @@ def _draft(part: Slice, digest: str, table: DataFrame, staged: Path) -> Any:
 def _digest(project: Project, source: str, window: Window) -> str:
     """Identity of what is there for a partition, and of how it would be stored."""
     spec = project.spec.sources[source]
-    context = SourceContext(project.id, project.directory, Path(), source, window)
+    context = SourceContext.of(project, source, Path(), window)
     content = source_for(spec).digest(spec, context)
     parts = json.dumps([LAYOUT, content, dict(spec.columns)], sort_keys=True)
     return f"sha256:{hashlib.sha256(parts.encode()).hexdigest()}"

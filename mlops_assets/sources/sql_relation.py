@@ -59,23 +59,12 @@ def open_relation(
 
 def _relation_sql(spec: SqlSource, session: Session, context: SourceContext) -> str:
     if spec.table is None:
-        return f"(\n{plain_query(_query_text(spec, context))}\n) AS source"
+        return f"(\n{plain_query(context.file(str(spec.query)).decode())}\n) AS source"
     name = quoted(*spec.table.split("."))
     session.set({"mlops.table": name})
     if session.row("SELECT to_regclass(current_setting('mlops.table'))::text") == (None,):
         raise _missing(spec.table, session, context.where)
     return f"{name} AS source"
-
-
-def _query_text(spec: SqlSource, context: SourceContext) -> str:
-    try:
-        return (context.project_directory / str(spec.query)).read_text(encoding="utf-8")
-    except OSError as error:
-        raise SourceError(
-            "the source's query cannot be read",
-            where=context.where,
-            found=f"{spec.query}: {error.strerror}",
-        ) from error
 
 
 def _missing(table: str, session: Session, where: str) -> SourceError:

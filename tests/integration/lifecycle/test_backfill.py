@@ -1,4 +1,4 @@
-"""A source by the day under a real daemon: taken by itself, and back-filled as the UI does it."""
+"""A source by the day: back-filled by the command, and under a real daemon as the UI does it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import requests
+from click.testing import CliRunner, Result
 from shop_world import DEFS, ID, QUERY, running_dagster, visits
 
+from mlops_assets.cli.main import cli
 from resources.dagster_ui import DagsterServer
 from resources.settings import Settings
 from resources.store import Store, open_store
@@ -95,6 +97,40 @@ def wait_for_rows(store: Store, rows: int) -> None:
             return
         time.sleep(1)
     raise AssertionError(f"raw data have {found} rows instead of {rows}")
+
+
+def backfill(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["backfill", str(ID), *arguments])
+
+
+@pytest.mark.timeout(3 * WAIT_SECONDS)
+def test_the_command_takes_a_range_again_and_names_what_is_wrong(
+    settings: Settings, write: Callable[[str, int], None]
+) -> None:
+    store = open_store(settings.store_uri)
+    for day in DAYS:
+        write(day, 100)
+    first = backfill("visits", "--from", DAYS[0], "--to", DAYS[2])
+    assert first.exit_code == 0, first.output
+    assert f"`mlops run {ID}`" in first.output
+    wait_for_rows(store, 300)
+
+    for day in DAYS:
+        write(day, 150)
+    second = backfill("visits", "--from", DAYS[1])
+    assert second.exit_code == 0, second.output
+    wait_for_rows(store, 350)  # the one day that was asked for
+    assert store.names(ID.revisions_collection("visits")) == ["time-20240302T00.000002"]
+
+    wrong = {
+        ("orders", "--from", DAYS[0]): "expected: one of visits",
+        ("visits", "--from", DAYS[1], "--to", DAYS[0]): f"found: from {DAYS[1]} to {DAYS[0]}",
+        ("visits", "--from", "2024-3-1"): "expected: two of 2024-03-01",
+    }
+    for arguments, words in wrong.items():
+        refused = backfill(*arguments)
+        assert refused.exit_code == 1
+        assert words in " ".join(refused.output.split())
 
 
 @pytest.mark.timeout(3 * WAIT_SECONDS)

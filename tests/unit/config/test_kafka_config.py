@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from mlops_assets.assets.versions import code_version
 from mlops_assets.config.kafka import KafkaSource
+from mlops_assets.config.loader import load_project
 from mlops_assets.config.sources import SourceSpec
 from mlops_assets.config.spark_types import SparkType, parse_spark_type
 from mlops_assets.errors import EnvironmentProblemError
+from mlops_assets.sources.base import SourceContext
 from resources.kafka import KafkaTopic
 
 MINIMAL: dict[str, Any] = {
@@ -85,3 +90,48 @@ def test_secrets_come_from_the_environment_and_stay_out_of_errors(
     with topic, pytest.raises(Exception, match="is away") as raised:
         topic.partitions()
     assert "hunter2" not in repr(raised.value)
+
+
+DEFS = """\
+type: mlops_assets.MLProject
+attributes:
+  description: Will this order come back?
+  task: binary
+  sources:
+    orders:
+      type: kafka
+      bootstrap_servers: one:9092
+      topic: orders
+      columns: {id: bigint, at: timestamp}
+      format: FORMAT
+  features:
+    query: features.sql
+    entity: flight_id
+    time: departure
+    label: {column: is_late}
+    inputs: {numeric: [distance], categorical: [carrier]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("message_format", "file", "content"),
+    [
+        ("{type: avro, schema_file: order.avsc}", "order.avsc", b'{"type": "record"}'),
+        ("{type: protobuf, descriptor_file: o.desc, message: Order}", "o.desc", b"\x0a\xff\x00"),
+    ],
+)
+def test_a_run_reads_messages_by_the_schema_that_was_there_when_it_began(
+    write_project: Callable[..., Path],
+    tmp_path: Path,
+    message_format: str,
+    file: str,
+    content: bytes,
+) -> None:
+    directory = write_project(defs=DEFS.replace("FORMAT", message_format))
+    (directory / file).write_bytes(content)
+    loaded = load_project(directory, tmp_path, {})
+    version = code_version(loaded, "raw", "orders")
+    (directory / file).write_bytes(b"edited")
+    assert SourceContext.of(loaded, "orders", tmp_path).file(file) == content
+    edited = load_project(directory, tmp_path, {})
+    assert code_version(edited, "raw", "orders") != version

@@ -127,7 +127,7 @@ def avro_decoder(spec: AvroFormat, folder: Path, columns: dict[str, str]) -> Any
     from mlops_assets.sources.kafka_avro import AvroParser
     from mlops_assets.sources.kafka_rows import RowDecoder
 
-    return RowDecoder(columns, AvroParser(spec, folder, "here"))
+    return RowDecoder(columns, AvroParser(spec, lambda name: (folder / name).read_bytes(), "here"))
 
 
 def test_avro_by_a_schema_file(tmp_path: Path) -> None:
@@ -244,11 +244,15 @@ def test_protobuf(descriptor: Path, framing: Any) -> None:
     spec = ProtobufFormat(
         type="protobuf", descriptor_file="event.desc", message="shop.Event", framing=framing
     )
-    message = _load(descriptor / "event.desc", "shop.Event")(id=7, name="x", kind=1, tags=["a"])
+    message = _load((descriptor / "event.desc").read_bytes(), "", "shop.Event")(
+        id=7, name="x", kind=1, tags=["a"]
+    )
     message.at.FromDatetime(NOON)
     frame = b"\x00\x00\x00\x00\x05" + b"\x04\x00\x02" if framing == "confluent" else b""
     columns = {**EVENT_COLUMNS, "kind": "string", "tags": "array<string>", "gone": "int"}
-    decoder = RowDecoder(columns, ProtobufParser(spec, descriptor))
+    decoder = RowDecoder(
+        columns, ProtobufParser(spec, lambda name: (descriptor / name).read_bytes())
+    )
     decoded = decoder.decode([frame + message.SerializeToString(), b"\xff\xff", frame])
     expected = {"id": 7, "name": "x", "at": NOON, "kind": "SALE", "tags": ["a"], "gone": None}
     empty = {"id": 0, "name": "", "at": None, "kind": "UNKNOWN", "tags": [], "gone": None}
@@ -261,4 +265,4 @@ def test_a_descriptor_without_the_message(descriptor: Path) -> None:
 
     spec = ProtobufFormat(type="protobuf", descriptor_file="event.desc", message="shop.Nothing")
     with pytest.raises(ConfigError, match=r"shop\.Nothing"):
-        ProtobufParser(spec, descriptor)
+        ProtobufParser(spec, lambda name: (descriptor / name).read_bytes())
