@@ -22,6 +22,7 @@ _BATCH_BYTES = 16 * 1024 * 1024
 _BATCH_MESSAGES = 20_000
 _FIRST_BATCH = 64
 _POLL_SECONDS = 0.1
+_ASK_SECONDS = 1.0
 _MAX_REASON = 300
 
 
@@ -72,6 +73,8 @@ class KafkaTopic:
         self.where = f"{where}, topic {topic}"
         self._timeout = timeout_seconds
         self._last_error = ""
+        self._refusal = ""
+        self._security = security
         settings = _settings(security, directory or Path(), self.where)
         self._consumer = self._connect(servers, group or f"mlops-{topic}"[:249], settings)
 
@@ -120,16 +123,28 @@ class KafkaTopic:
         Raises:
             SourceError: The broker is away, or there is no such topic.
         """
-        from confluent_kafka import KafkaException
-
-        try:
-            found = self._consumer.list_topics(self.topic, timeout=self._timeout)
-        except KafkaException as error:
-            raise self._away(error.args[0]) from None
-        topic = found.topics[self.topic]
+        topic = self._describe().topics[self.topic]
         if topic.error is not None:
             raise self._refused(topic.error)
         return tuple(sorted(topic.partitions))
+
+    def _describe(self) -> Any:
+        """What the broker tells first, so that here a log-in fails; that is known at once."""
+        from confluent_kafka import KafkaException
+
+        end = time.monotonic() + self._timeout
+        while True:
+            left = end - time.monotonic()
+            try:
+                return self._consumer.list_topics(
+                    self.topic, timeout=max(min(left, _ASK_SECONDS), _POLL_SECONDS)
+                )
+            except KafkaException as error:
+                self._consumer.poll(0)  # errors behind it are told only then
+                if self._refusal:
+                    raise self._not_let_in() from None
+                if left <= _ASK_SECONDS:
+                    raise self._away(error.args[0]) from None
 
     def watermarks(self, partition: int) -> tuple[int, int]:
         """First offset that is there, and the one after the last that is settled.
@@ -222,7 +237,24 @@ class KafkaTopic:
                 raise self._refused(answer.error)
 
     def _remember(self, error: KafkaError) -> None:
+        from confluent_kafka import KafkaError
+
         self._last_error = error.str()[:_MAX_REASON]
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            self._refusal = self._last_error
+
+    def _not_let_in(self) -> SourceError:
+        used = self._security
+        names = [used.username_env, used.password_env] if used and used.mechanism else []
+        return SourceError(
+            "the Kafka broker refuses the log-in",
+            where=self.where,
+            found=self._refusal,
+            expected="a broker whose certificate is known, and a user whom it knows",
+            fix="check `security`"
+            + (f", and {names[0]} and {names[1]} in the environment" if names else "")
+            + "; nothing was taken",
+        )
 
     def _away(self, error: KafkaError | None) -> SourceError:
         return SourceError(
@@ -283,8 +315,14 @@ def _settings(security: KafkaSecurity | None, directory: Path, where: str) -> di
         settings["sasl.mechanism"] = security.mechanism
         settings["sasl.username"] = secret(security.username_env, where)
         settings["sasl.password"] = secret(security.password_env, where)
-    if security.ca_file:
-        settings["ssl.ca.location"] = str(directory / security.ca_file)
+    files = {
+        "ssl.ca.location": security.ca_file,
+        "ssl.certificate.location": security.certificate_file,
+        "ssl.key.location": security.key_file,
+    }
+    settings |= {name: str(directory / file) for name, file in files.items() if file}
+    if security.key_password_env:
+        settings["ssl.key.password"] = secret(security.key_password_env, where)
     return settings
 
 

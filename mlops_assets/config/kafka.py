@@ -36,6 +36,28 @@ class KafkaSecurity(Spec):
     ca_file: str | None = None
     """Certificates that the broker's is checked against; empty: those of the system. A relative
     path starts at the project's folder."""
+    certificate_file: str | None = None
+    """The client's own certificate (PEM), where the broker asks for one."""
+    key_file: str | None = None
+    """The certificate's private key (PEM)."""
+    key_password_env: VariableName | None = None
+    """Name of the environment variable with the key's password, where it has one."""
+
+    @model_validator(mode="after")
+    def _certificate_is_complete(self) -> KafkaSecurity:
+        own = ("certificate_file", "key_file")
+        if self.protocol == "SASL_PLAINTEXT":
+            wrong = [name for name in (*own, "key_password_env", "ca_file") if getattr(self, name)]
+            expected = "nothing, as the protocol does not encrypt"
+        else:
+            given = bool(self.certificate_file or self.key_file or self.key_password_env)
+            wrong = [name for name in own if given and not getattr(self, name)]
+            expected = "a file, as the others of the client's certificate are given"
+        if wrong:
+            raise FieldProblems(
+                [FieldProblem((name,), show(getattr(self, name)), expected) for name in wrong]
+            )
+        return self
 
     @model_validator(mode="after")
     def _log_in_is_complete(self) -> KafkaSecurity:

@@ -24,6 +24,7 @@ MINIMAL: dict[str, Any] = {
     "topic": "orders",
     "columns": {"id": "bigint", "at": "timestamp"},
 }
+LOG_IN = {"mechanism": "PLAIN", "username_env": "KAFKA_USER", "password_env": "KAFKA_PASSWORD"}
 
 
 def test_four_lines_are_enough() -> None:
@@ -48,6 +49,11 @@ def test_four_lines_are_enough() -> None:
         ({"topic": "a/b"}, "topic"),
         ({"format": {"type": "avro"}}, "one of `registry` and `schema_file`"),
         ({"security": {"protocol": "SASL_SSL"}}, "the protocol logs in"),
+        ({"security": {"protocol": "SSL", "key_file": "k.pem"}}, "certificate_file"),
+        (
+            {"security": {**LOG_IN, "protocol": "SASL_PLAINTEXT", "ca_file": "ca.pem"}},
+            "does not encrypt",
+        ),
         ({"format": {"type": "avro", "registry": {"url": "http://u:p@host"}}}, "url"),
         ({"format": {"type": "avro", "registry": {"url": "file:///etc/passwd"}}}, "url"),
     ],
