@@ -24,7 +24,16 @@ apart so that the command line, the Dagster UI and alerts can each show them in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MAX_PART_LENGTH = 2000
+_SHOWN = 5
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    rest = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest
 
 
 def _bounded(text: object) -> str:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from mlops_assets.assets.conditions import downstream_condition
 from mlops_assets.assets.gate import QualityGate
-from mlops_assets.assets.metadata import code, column_schema, table
+from mlops_assets.assets.metadata import code, column_schema, location, table
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.assets.settings import is_forced, project_asset
 from mlops_assets.assets.versions import code_version
@@ -71,7 +71,7 @@ def _metadata(project: Project, result: Any) -> dict[str, Any]:
         "version": manifest.sequence,
         "unchanged": result.reused,
         **({"computed": result.scope} if result.scope else {}),
-        "location": dg.MetadataValue.path(manifest.location),
+        "location": location(manifest),
         "seconds": result.seconds,
     }
 

@@ -17,6 +17,7 @@ from mlops_assets.assets.settings import is_forced, project_asset
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
+from mlops_assets.errors import first_few
 from mlops_assets.keys import GAPS_CHECK
 
 
@@ -99,8 +100,6 @@ def _version(landed: dict[str, tuple[str, str]]) -> str:
 
 
 def _check(key: dg.AssetKey, missing: list[str], *, is_error: bool) -> dg.AssetCheckResult:
-    from mlops_assets.sources.partitioned import first_few
-
     severity = dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
     return dg.AssetCheckResult(
         asset_key=key,

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+
+from mlops_assets.errors import first_few
+
+if TYPE_CHECKING:
+    from resources.store import Manifest
 
 MAX_TABLE_ROWS = 200
 
@@ -49,6 +54,12 @@ def picture(png: bytes, title: str) -> dg.MarkdownMetadataValue:
 def code(text: str, language: str = "bash") -> dg.MarkdownMetadataValue:
     """A code block that a person can copy."""
     return dg.MetadataValue.md(f"```{language}\n{text}\n```")
+
+
+def location(*manifests: Manifest) -> dg.PathMetadataValue:
+    """The folders, relative to the store, in which the versions' files lie."""
+    folders = sorted({str(entry.location) for found in manifests for entry in found.entries})
+    return dg.MetadataValue.path(first_few(folders))
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

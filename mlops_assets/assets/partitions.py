@@ -1,10 +1,12 @@
 """Dagster partitions of growing sources, and what a run says about each."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.assets.metadata import location
 from mlops_assets.config.partitions import (
     KEYS,
     TimePartitions,
@@ -98,9 +100,12 @@ def _metadata(part: "Taken") -> dict[str, Any]:
         "dagster/partition_row_count": part.rows,
         "revision": part.revision,
         "unchanged": not part.is_new,
-        "location": ", ".join(manifest.location for manifest in part.manifests[:3]),
+        "location": location(*part.manifests),
     }
 
 
 def _version(part: "Taken") -> str:
-    return ",".join(manifest.data_version for manifest in part.manifests[:3])
+    versions = [manifest.data_version for manifest in part.manifests]
+    if len(versions) == 1:
+        return versions[0]
+    return f"sha256:{hashlib.sha256(','.join(versions).encode()).hexdigest()}"

@@ -8,7 +8,7 @@ import dagster as dg
 
 from mlops_assets.assets.conditions import downstream_condition, raw_condition
 from mlops_assets.assets.gate import QualityGate
-from mlops_assets.assets.metadata import column_schema, table
+from mlops_assets.assets.metadata import column_schema, location, table
 from mlops_assets.assets.partitions import partitions_of
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.assets.settings import is_forced, project_asset
@@ -78,7 +78,7 @@ def _metadata(project: Project, source: str, result: Any) -> dict[str, Any]:
         "statistics": table(result.statistics),
         "version": manifest.sequence,
         "unchanged": result.reused,
-        "location": dg.MetadataValue.path(manifest.location),
+        "location": location(manifest),
         "source_digest": manifest.inputs_digest,
         "seconds": result.seconds,
     }

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
-from mlops_assets.errors import EmptyDataError, SourceError
+from mlops_assets.errors import EmptyDataError, SourceError, first_few
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.landing import landed
-from mlops_assets.sources.partitioned import first_few, holes
+from mlops_assets.sources.partitioned import holes
 from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
 from mlops_assets.sources.revisions import slice_of

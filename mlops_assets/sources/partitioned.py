@@ -40,7 +40,6 @@ LAYOUT = 1
 """Raised when the way of storing a partition changes, so that it is taken again."""
 _WORD = "%Y%m%dT%H"
 _PARALLEL = 16
-_SHOWN = 5
 _MAX_LOOKS = 500
 """Partitions never taken that one look asks for; the next look asks for the next of them."""
 
@@ -81,12 +80,6 @@ def holes(project: Project, source: str, names: Collection[str]) -> list[str]:
     is_taken = [slice_of_window(window).name in names for window in due]
     newest = max((at for at, taken in enumerate(is_taken) if taken), default=0)
     return [due[at].key for at in range(newest) if not is_taken[at]]
-
-
-def first_few(keys: Sequence[str]) -> str:
-    """The first keys, for a message."""
-    rest = f" and {len(keys) - _SHOWN:,} more" if len(keys) > _SHOWN else ""
-    return ", ".join(keys[:_SHOWN]) + rest
 
 
 def take_partitions(

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlops_assets.errors import MlopsError, SourceError
+from mlops_assets.errors import MlopsError, SourceError, first_few
 from mlops_assets.tables.spark_errors import named_file, summary, translated
-
-_SHOWN = 5
 
 
 @contextmanager
@@ -50,8 +48,5 @@ def _fix(text: str, file: str | None) -> str:
 
 
 def _any_of(files: Sequence[Path]) -> str:
-    names = [file.name for file in files[:_SHOWN]]
-    if len(files) > _SHOWN:
-        names.append(f"{len(files) - _SHOWN} more")
     prefix = "one of " if len(files) > 1 else ""
-    return prefix + (", ".join(names) or "a file")
+    return prefix + (first_few([file.name for file in files]) or "a file")
