@@ -33,19 +33,15 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
     in which it was asked for: a killed daemon asks for the same run again, and a run that failed
     is repeated in the next interval.
     """
-    growing = [
-        (project, name)
-        for project in projects
-        for name, spec in project.spec.sources.items()
-        if spec.slices is not None
-    ]
+    growing = [(project, name) for project in projects for name in project.spec.growing]
     if not growing:
         return None
 
     @dg.sensor(
         name=f"{team}__landing",
         target=dg.AssetSelection.assets(
-            *(key for p, name in growing for key in (p.id.landing_key(name), p.id.raw_key(name)))
+            *(p.id.landing_key(name) for p, name in growing),
+            *(p.id.raw_key(name) for p, name in growing if name in p.spec.sources),
         ),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
@@ -86,7 +82,7 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
 
 def _was_just_looked_at(project: Project, source: str, looked: Mapping[str, float]) -> bool:
     """Whether a source that is taken by time was looked at less than ``look_every`` ago."""
-    rule = partitions_by_time(project.spec.sources[source])
+    rule = partitions_by_time(project.spec.source(source))
     age = time.time() - looked.get(f"{project.id}/{source}", 0.0)
     return rule is not None and age < rule.look_every.total_seconds()
 
@@ -108,13 +104,14 @@ def landing_request(
     """
     from mlops_assets.sources.landing import is_due
 
-    spec = project.spec.sources[source]
+    spec = project.spec.source(source)
     intake = spec.slices
     plan = is_due(project, source, store, now)
     if plan is None or intake is None:
         return None
     keys = [project.id.landing_key(source)]
-    if project.spec.retrains_on_decision and not waits_for_decision(project, store):
+    is_raw = source in project.spec.sources
+    if is_raw and project.spec.retrains_on_decision and not waits_for_decision(project, store):
         keys.append(project.id.raw_key(source))  # otherwise there would never be a first model
     interval = int(now.timestamp() // max(intake.every.total_seconds(), 1.0))
     return request(

@@ -60,8 +60,9 @@ def files_state(project: Project, platform: PlatformResource) -> str:
     from mlops_assets.monitoring.register import NO_FILES, stream_digest
     from mlops_assets.monitoring.streams import inference_log, labels
 
-    log = stream_digest(project, inference_log(project))
+    store = platform.store()
+    log = stream_digest(project, inference_log(project), store)
     if log == NO_FILES:
         return ""
     declared = labels(project)
-    return log if declared is None else f"{log}-{stream_digest(project, declared)}"
+    return log if declared is None else f"{log}-{stream_digest(project, declared, store)}"

@@ -29,7 +29,7 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
 
     Its sensor starts it; raw data are a checked version of all slices.
     """
-    spec = project.spec.sources[source]
+    spec = project.spec.source(source)
     key = dg.AssetKey(project.id.landing_key(source))
 
     @project_asset(
@@ -89,7 +89,7 @@ def _report_offsets(
     context: dg.AssetExecutionContext, project: Project, source: str, slices: Sequence["Manifest"]
 ) -> None:
     """Show new slices under the ranges of offsets that they lie in."""
-    rule = partitions_by_offset(project.spec.sources[source])
+    rule = partitions_by_offset(project.spec.source(source))
     if rule is None:
         return
     from mlops_assets.sources.offsets import by_partition

@@ -27,7 +27,7 @@ CRON = {"hour": "0 * * * *", "day": "0 0 * * *", "week": "0 0 * * 1", "month": "
 
 def partitions_of(project: Project, source: str) -> dg.PartitionsDefinition[Any] | None:
     """The partitions of one source's landing asset; None for a source without."""
-    spec = project.spec.sources[source]
+    spec = project.spec.source(source)
     by_time = partitions_by_time(spec)
     if by_time is not None:
         return time_partitions(by_time)

@@ -36,10 +36,9 @@ def build_project_definitions(project: Project) -> dg.Definitions:
 def _landing(project: Project) -> list[dg.AssetsDefinition]:
     return [
         build_landing_by_time(project, name)
-        if partitions_by_time(spec)
+        if partitions_by_time(project.spec.source(name))
         else build_landing_asset(project, name)
-        for name, spec in project.spec.sources.items()
-        if spec.slices is not None
+        for name in project.spec.growing
     ]
 
 

@@ -37,6 +37,8 @@ def build_stream_assets(project: Project) -> list[dg.AssetsDefinition]:
 def _build(project: Project, path: list[str], deps: list[list[str]]) -> dg.AssetsDefinition:
     name = path[-1]
     key = dg.AssetKey(path)
+    if name in project.spec.growing:
+        deps = [*deps, project.id.landing_key(name)]
 
     @project_asset(
         project,

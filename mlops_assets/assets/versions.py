@@ -32,12 +32,14 @@ def code_version(project: Project, stage: str, source: str | None = None) -> str
         stage: A key of :data:`PARTS`.
         source: For ``raw``, which source.
     """
+    if source is not None and source not in project.spec.sources:
+        stage = source  # the log or the labels, which monitoring declares
     written = {part: project.written.get(part) for part in PARTS[stage]}
     if stage == "raw" and source is not None:
         written = {part: (value or {}).get(source) for part, value in written.items()}
     digest = hashlib.sha256(json.dumps(written, sort_keys=True, default=str).encode())
-    if stage == "raw" and source is not None:
-        spec = project.spec.sources[source]
+    if source is not None:
+        spec = project.spec.source(source)
         if isinstance(spec, SqlSource) and spec.query is not None:
             digest.update(project.content(spec.query))
         if isinstance(spec, KafkaSource):

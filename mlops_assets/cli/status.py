@@ -145,8 +145,7 @@ def check_keys(project: Project) -> list[AssetCheckKey]:
         (project.id.evaluation_key, PROMOTION_CHECK),
         (project.id.deployment_key, DEPLOYMENT_CHECK),
     ]
-    growing = [name for name, spec in project.spec.sources.items() if spec.slices is not None]
-    for name in growing:
+    for name in project.spec.growing:
         checks = (GAPS_CHECK, DEAD_LETTERS_CHECK)
         others += [(project.id.landing_key(name), check) for check in checks]
     if project.spec.is_monitored:

@@ -11,7 +11,7 @@ from mlops_assets.config.discovery import find_config_files
 from mlops_assets.config.files import CONFIG_FILE, PROJECTS
 from mlops_assets.config.loader import Loaded, load_file
 from mlops_assets.config.model import CustomModel
-from mlops_assets.config.problems import Problem
+from mlops_assets.config.problems import Problem, format_path
 from mlops_assets.config.project import ProjectSpec
 from mlops_assets.config.query import check_query
 from mlops_assets.config.sql import SqlSource
@@ -75,8 +75,8 @@ def _companion_problems(loaded: Loaded, spec: ProjectSpec, directory: Path) -> I
     wrong = {problem.path for problem in loaded.problems}
     if "features.query" not in wrong:
         yield from _query_problems(loaded, spec, directory)
-    for name, source in spec.sources.items():
-        is_readable = f"sources.{name}.query" not in wrong
+    for _, place, source in spec.every_source():
+        is_readable = format_path((*place, "query")) not in wrong
         if isinstance(source, SqlSource) and source.query is not None and is_readable:
             yield from _source_query_problems(loaded, source.query, directory)
     if isinstance(spec.model, CustomModel) and "model.file" not in wrong:

@@ -11,10 +11,12 @@ from mlops_assets.config.compute import find_compute_problems
 from mlops_assets.config.metrics import METRICS
 from mlops_assets.config.monitoring_rules import find_monitoring_problems
 from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of
+from mlops_assets.config.streams import STREAMS
 from mlops_assets.config.training_rules import find_training_problems
 
 if TYPE_CHECKING:
     from mlops_assets.config.project import ProjectSpec
+    from mlops_assets.config.sources import SourceSpec
 
 FEATURES = "features"
 """The key under ``checks:`` that means the query's output instead of a source."""
@@ -44,20 +46,30 @@ def _tags(spec: ProjectSpec) -> Iterator[FieldProblem]:
 
 
 def _sources(spec: ProjectSpec) -> Iterator[FieldProblem]:
-    for name, source in spec.sources.items():
+    for name in spec.sources:
         if name == FEATURES:
             yield FieldProblem(
                 ("sources", name),
                 f"a source named {name}",
                 f"another name: under checks, {FEATURES} means the query's output",
             )
-        yield from _duplicates(("sources", name, "pii"), source.pii)
+    for place, source in _written_sources(spec):
+        yield from _duplicates((*place, "pii"), source.pii)
         if source.time_column and _has(source.pii, source.time_column):
             yield FieldProblem(
-                ("sources", name, "time_column"),
+                (*place, "time_column"),
                 f"{source.time_column}, which is under pii",
                 "a column whose range may be shown",
             )
+
+
+def _written_sources(spec: ProjectSpec) -> Iterator[tuple[Location, SourceSpec]]:
+    for name, source in spec.sources.items():
+        yield ("sources", name), source
+    for name in STREAMS:
+        stream = getattr(spec.monitoring, name)
+        if stream is not None and stream.source is not None:
+            yield ("monitoring", name, "source"), stream.source
 
 
 def _checks(spec: ProjectSpec) -> Iterator[FieldProblem]:

@@ -47,11 +47,11 @@ def find_file_problems(spec: ProjectSpec, directory: Path) -> Iterator[FieldProb
     named: list[tuple[Location, str, str]] = [(("features", "query"), spec.features.query, ".sql")]
     if isinstance(spec.model, CustomModel):
         named.append((("model", "file"), spec.model.file, ".py"))
-    for name, source in spec.sources.items():
+    for _, place, source in spec.every_source():
         if isinstance(source, SqlSource) and source.query is not None:
-            named.append((("sources", name, "query"), source.query, ".sql"))
+            named.append(((*place, "query"), source.query, ".sql"))
         if isinstance(source, KafkaSource):
-            named += ((("sources", name, *at), file, end) for at, file, end in source.files())
+            named += (((*place, *at), file, end) for at, file, end in source.files())
     for location, relative, suffix in named:
         if problem := _file_problem(location, relative, suffix, directory):
             yield problem
@@ -62,7 +62,7 @@ def find_file_problems(spec: ProjectSpec, directory: Path) -> Iterator[FieldProb
                 yield problem
     for name in ("inference_log", "labels"):
         stream = getattr(spec.monitoring, name)
-        if stream is not None:
+        if stream is not None and stream.uri is not None:
             location = ("monitoring", name, "uri")
             if problem := _uri_problem(location, stream.uri, directory):
                 yield problem

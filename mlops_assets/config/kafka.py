@@ -166,7 +166,11 @@ class KafkaSource(SourceBase):
 
     @model_validator(mode="after")
     def _columns_are_declared(self) -> KafkaSource:
-        if problems := [*self._column_problems(), *self._name_problems()]:
+        if problems := [
+            *self._column_problems(),
+            *self._name_problems(),
+            *self._time_problems(),
+        ]:
             raise FieldProblems(problems)
         return self
 
@@ -191,6 +195,8 @@ class KafkaSource(SourceBase):
         for name in taken:
             if name in own or taken.count(name) > 1:
                 yield FieldProblem(("columns",), name, "a name that the engine does not give")
+
+    def _time_problems(self) -> Iterator[FieldProblem]:
         if self.time_column is None:
             if self.lateness is not None:
                 yield FieldProblem(("lateness",), "no time_column", "`time_column` beside it")

@@ -131,12 +131,13 @@ def _texts(spec: ProjectSpec) -> list[str]:
     names = [spec.features.query]
     if spec.model.type == "custom":
         names.append(spec.model.file)
-    return names + [s.query for s in spec.sources.values() if isinstance(s, SqlSource) and s.query]
+    sources = (source for *_, source in spec.every_source())
+    return names + [s.query for s in sources if isinstance(s, SqlSource) and s.query]
 
 
 def _schemas(spec: ProjectSpec) -> list[str]:
     """The schema files of messages that the YAML names."""
-    kafka = [source for source in spec.sources.values() if isinstance(source, KafkaSource)]
+    kafka = [source for *_, source in spec.every_source() if isinstance(source, KafkaSource)]
     return [name for source in kafka for _, name, _ in source.files()]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from mlops_assets.config.base import ColumnName, Duration, Fraction, Spec
 from mlops_assets.config.evaluation import MetricName
+from mlops_assets.config.problems import FieldProblem, FieldProblems
+from mlops_assets.config.sql import SqlSource
+from mlops_assets.config.streams import StreamSource
 
 _PERSISTENCE = re.compile(r"^(\d+) of (\d+)$")
 
@@ -50,18 +53,42 @@ class FreshnessSpec(Spec):
     """The trained model."""
 
 
-class LogFiles(Spec):
-    """Parquet or JSON-lines files that are added one by one and never changed."""
+class Traffic(Spec):
+    """Parquet or JSON-lines files that are added one by one and never changed, or a source."""
 
-    type: Literal["files"] = "files"
-    """``files``"""
-    uri: str = Field(min_length=1)
+    type: Literal["files"] | None = None
+    """``files``, where it is said."""
+    uri: str | None = Field(default=None, min_length=1)
     """Folder or glob. Relative paths start at the project's folder."""
-    format: Literal["parquet", "jsonl"] = "parquet"
-    """File format."""
+    format: Literal["parquet", "jsonl"] | None = None
+    """File format; empty: ``parquet``."""
+    source: StreamSource | None = None
+    """Instead of ``uri``: a topic, or a table with ``incremental``, as under ``sources``."""
+
+    @model_validator(mode="after")
+    def _one_of_files_and_source(self) -> Self:
+        problems = []
+        if (self.uri is None) == (self.source is None):
+            found = "neither" if self.uri is None else "both"
+            problems.append(FieldProblem(("uri",), found, "one of `uri` and `source`"))
+        if self.source is not None:
+            problems += [
+                FieldProblem((name,), str(getattr(self, name)), "nothing, beside a source")
+                for name in ("type", "format")
+                if getattr(self, name) is not None
+            ]
+        if self.source is not None and self.source.partitions is not None:
+            expected = "nothing: live traffic is taken as it comes"
+            problems.append(FieldProblem(("source", "partitions"), "partitions", expected))
+        elif isinstance(self.source, SqlSource) and self.source.incremental is None:
+            expected = "`incremental`: rows are taken as they come"
+            problems.append(FieldProblem(("source", "incremental"), "none", expected))
+        if problems:
+            raise FieldProblems(problems)
+        return self
 
 
-class InferenceLogSpec(LogFiles):
+class InferenceLogSpec(Traffic):
     """The live model's requests and answers; inputs under the names that the model knows."""
 
     request_id: ColumnName = "request_id"
@@ -84,7 +111,7 @@ class InferenceLogSpec(LogFiles):
         return {name: getattr(self, name) for name in names}
 
 
-class LabelsSpec(LogFiles):
+class LabelsSpec(Traffic):
     """True answers, which arrive late; the label's column is the one under ``features``."""
 
     join: Literal["request_id", "entity"] = "request_id"

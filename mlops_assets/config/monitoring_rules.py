@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from mlops_assets.config.metrics import METRICS
-from mlops_assets.config.problems import FieldProblem, nearest, one_of
+from mlops_assets.config.problems import FieldProblem, FieldProblems, nearest, one_of
+from mlops_assets.config.streams import STREAMS, stream_source
 
 if TYPE_CHECKING:
     from mlops_assets.config.project import ProjectSpec
@@ -29,6 +33,7 @@ DAY = timedelta(days=1)
 def find_monitoring_problems(spec: ProjectSpec) -> Iterator[FieldProblem]:
     """Everything under ``monitoring:`` and ``automation:`` that does not fit the rest."""
     yield from _log(spec)
+    yield from _streams(spec)
     yield from _windows(spec)
     yield from _tests(spec)
     yield from _performance(spec)
@@ -54,6 +59,22 @@ def _log(spec: ProjectSpec) -> Iterator[FieldProblem]:
         first = seen.setdefault(column.lower(), field)
         if first != field:
             yield FieldProblem(location, f"{column}, which is {first} too", "a column of its own")
+
+
+def _streams(spec: ProjectSpec) -> Iterator[FieldProblem]:
+    """A topic must fit the columns that follow from the project, and its slices need a name."""
+    for name in STREAMS:
+        location = ("monitoring", name, "source")
+        try:
+            source = stream_source(spec, name)
+        except ValidationError as error:
+            causes = [details.get("ctx", {}).get("error") for details in error.errors()]
+            for problem in (p for c in causes if isinstance(c, FieldProblems) for p in c.problems):
+                yield replace(problem, location=(*location, *problem.location))
+            continue
+        if source is not None and name in spec.sources:
+            found = f"a source named {name}"
+            yield FieldProblem(("sources", name), found, f"another name, as {name} has a source")
 
 
 def _windows(spec: ProjectSpec) -> Iterator[FieldProblem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,9 +21,10 @@ from mlops_assets.config.features import FeaturesSpec
 from mlops_assets.config.metrics import DEFAULT_PRIMARY, Task
 from mlops_assets.config.model import MlpModel, ModelSpec
 from mlops_assets.config.monitoring import MonitoringSpec
-from mlops_assets.config.problems import FieldProblems
+from mlops_assets.config.problems import FieldProblems, Location
 from mlops_assets.config.sources import SourceSpec
 from mlops_assets.config.spark import SparkSpec
+from mlops_assets.config.streams import STREAMS, stream_source
 from mlops_assets.config.training import TrainingSpec
 from mlops_assets.keys import ProjectId
 
@@ -93,6 +94,28 @@ class ProjectSpec(Spec):
     def watched_metric(self) -> str:
         """The metric by which live performance is judged."""
         return self.monitoring.performance.metric or self.primary.metric
+
+    @property
+    def growing(self) -> list[str]:
+        """Names of everything that is taken in slices: sources, the log and the labels."""
+        return [name for name, _, source in self.every_source() if source.slices is not None]
+
+    def every_source(self) -> Iterator[tuple[str, Location, SourceSpec]]:
+        """Every source, those of the log and the labels included: name, place and spec."""
+        for name, source in self.sources.items():
+            yield name, ("sources", name), source
+        for name in STREAMS:
+            found = stream_source(self, name)
+            if found is not None:
+                yield name, ("monitoring", name, "source"), found
+
+    def source(self, name: str) -> SourceSpec:
+        """A source by its name, or that of the log or the labels.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        return stream_source(self, name) or self.sources[name]
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> ProjectSpec:

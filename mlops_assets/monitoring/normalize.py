@@ -47,15 +47,15 @@ def _read(path: Path, stream: Stream) -> pa.Table:
     import pyarrow.parquet
 
     try:
-        if stream.files.format == "parquet":
-            return pyarrow.parquet.read_table(path, partitioning=None)
-        return pyarrow.json.read_json(path)
+        if stream.place.format == "jsonl":
+            return pyarrow.json.read_json(path)
+        return pyarrow.parquet.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
             "a file cannot be read",
             where=path,
             found=str(error).splitlines()[0],
-            expected=f"{stream.files.format}, whole",
+            expected=f"{stream.place.format or 'parquet'}, whole",
             fix="write files under a hidden name and rename them when they are complete",
         ) from error
 

@@ -8,7 +8,7 @@ two runs that take the same file at once both may publish it: readers use the fi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError, NoFilesError
 from mlops_assets.monitoring.normalize import read_file
 from mlops_assets.monitoring.stream_files import StreamFile, find_stream_files
+from mlops_assets.monitoring.stream_slices import find_slices, slices_digest
 from mlops_assets.monitoring.streams import Stream
 from mlops_assets.sources.base import SourceContext
 
@@ -73,8 +74,10 @@ class Part:
     taken_at: datetime
 
 
-def stream_digest(project: Project, stream: Stream) -> str:
+def stream_digest(project: Project, stream: Stream, store: Store) -> str:
     """Identity of the files that are there now, cheap enough for a sensor: no file is opened."""
+    if stream.place.source is not None:
+        return slices_digest(project, stream.name, store) or NO_FILES
     digest = hashlib.sha256()
     found = _find(project, stream)
     if not found:
@@ -99,7 +102,7 @@ def register(project: Project, stream: Stream, store: Store) -> Registration:
     changed: list[str] = []
     taken: list[dict[str, Any]] = []
     with store.staging(collection) as staged, store.staging(collection) as workspace:
-        for file in _find(project, stream):
+        for file in _files(project, stream, store, known):
             if file.name in known:
                 changed += [file.name] if _is_changed(file, known[file.name]) else []
                 continue
@@ -136,10 +139,18 @@ def parts(project: Project, stream: Stream, store: Store) -> list[Part]:
     return list(found.values())
 
 
+def _files(
+    project: Project, stream: Stream, store: Store, known: Collection[str]
+) -> list[StreamFile]:
+    if stream.place.source is not None:
+        return find_slices(project, stream.name, store, known)
+    return _find(project, stream)
+
+
 def _find(project: Project, stream: Stream) -> list[StreamFile]:
     context = SourceContext.of(project, stream.name, project.directory)
     try:
-        return find_stream_files(stream.files.uri, stream.files.format, context)
+        return find_stream_files(str(stream.place.uri), stream.place.format or "parquet", context)
     except NoFilesError:
         return []
 

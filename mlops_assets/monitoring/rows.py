@@ -37,6 +37,9 @@ def read_window(
 ) -> WindowRows | None:
     """The requests of a window; only the parts that overlap it are opened.
 
+    They are in the order of their times, however they arrived, so that what is computed from them
+    does not depend on that. Of a repeated request the earliest row counts.
+
     Returns:
         None when there are no parts at all.
     """
@@ -55,7 +58,8 @@ def read_window(
     if not tables:
         schema = pyarrow.parquet.read_schema(parts[0].path)
         return WindowRows(schema.empty_table(), 0)
-    table = pa.concat_tables(tables, promote_options="permissive")
+    arrived = pa.concat_tables(tables, promote_options="permissive")
+    table = arrived.sort_by([(time, "ascending"), (request_id, "ascending")])
     first = _first_of_each(table[request_id])
     kept = table if len(first) == table.num_rows else table.take(first)
     return WindowRows(kept, table.num_rows - kept.num_rows)

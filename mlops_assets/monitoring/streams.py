@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mlops_assets.config.monitoring import LogFiles
+from mlops_assets.config.monitoring import Traffic
 from mlops_assets.config.project import Project
+from mlops_assets.config.streams import ColumnKind, stream_columns
 from mlops_assets.errors import ConfigError
 
 StreamName = Literal["inference_log", "labels"]
-ColumnKind = Literal["text", "integer", "number", "time", "prediction", "label"]
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class StreamColumn:
 
 @dataclass(frozen=True)
 class Stream:
-    """One of the two streams of files.
+    """One of the two streams of live traffic.
 
     Attributes:
         name: ``inference_log`` or ``labels``.
-        files: Where they come from.
+        place: Where it comes from.
         columns: What they hold.
         time: Column with the event time, for the log.
     """
 
     name: StreamName
-    files: LogFiles
+    place: Traffic
     columns: tuple[StreamColumn, ...]
     time: str | None = None
 
@@ -58,27 +58,11 @@ def inference_log(project: Project) -> Stream:
             where=str(project.id),
             fix="add monitoring.inference_log",
         )
-    features = project.spec.features
-    own = [
-        StreamColumn(log.request_id, "text", required=True),
-        StreamColumn(log.time, "time", required=True),
-        StreamColumn(log.prediction, "prediction", required=True),
-        StreamColumn(log.model_version, "integer", required=True),
-        StreamColumn(log.variant, "text"),
-        StreamColumn(log.latency_ms, "number"),
-    ]
     labels = project.spec.monitoring.labels
-    by_entity = labels is not None and labels.join == "entity"
-    taken = {column.name for column in own}
-    if features.entity not in taken:
-        own.append(StreamColumn(features.entity, "text", required=by_entity))
-    numeric = [StreamColumn(name, "number") for name in features.inputs.numeric]
-    categorical = [
-        StreamColumn(name, "text")
-        for name in features.inputs.categorical
-        if name != features.entity
-    ]
-    return Stream("inference_log", log, (*own, *numeric, *categorical), log.time)
+    required = {log.request_id, log.time, log.prediction, log.model_version}
+    if labels is not None and labels.join == "entity":
+        required.add(project.spec.features.entity)
+    return Stream("inference_log", log, _columns(project, "inference_log", required), log.time)
 
 
 def labels(project: Project) -> Stream | None:
@@ -86,13 +70,14 @@ def labels(project: Project) -> Stream | None:
     declared = project.spec.monitoring.labels
     if declared is None:
         return None
-    return Stream(
-        "labels",
-        declared,
-        (
-            StreamColumn(join_column(project), "text", required=True),
-            StreamColumn(project.spec.features.label.column, "label", required=True),
-        ),
+    required = {join_column(project), project.spec.features.label.column}
+    return Stream("labels", declared, _columns(project, "labels", required))
+
+
+def _columns(project: Project, name: str, required: set[str]) -> tuple[StreamColumn, ...]:
+    return tuple(
+        StreamColumn(column, kind, required=column in required)
+        for column, kind in stream_columns(project.spec, name)
     )
 
 

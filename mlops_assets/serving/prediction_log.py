@@ -12,11 +12,12 @@ import os
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,31 +26,8 @@ RESERVED = frozenset({"request_id", "time", "prediction", "model_version", "vari
 """Columns of the log that are not inputs."""
 
 
-class PredictionLogger:
-    """Collects predictions and writes them as Parquet files, each complete or not there at all.
-
-    It can be used by many threads. What was added since the last file is lost if the process is
-    killed, never more. A file that cannot be written raises, and its rows wait for the next one.
-
-    Args:
-        folder: Where the files go; the ``uri`` of ``monitoring.inference_log``.
-        rows_per_file: A file is written when so many rows are there.
-        seconds_per_file: Or when the oldest of them is this old and another one is added.
-    """
-
-    def __init__(
-        self,
-        folder: str | Path,
-        *,
-        rows_per_file: int = 10_000,
-        seconds_per_file: float = 60.0,
-    ) -> None:
-        self.folder = Path(folder)
-        self._rows_per_file = rows_per_file
-        self._seconds_per_file = seconds_per_file
-        self._rows: list[dict[str, Any]] = []
-        self._oldest = 0.0
-        self._lock = threading.Lock()
+class PredictionLog(ABC):
+    """Where predictions are logged."""
 
     def add(
         self,
@@ -80,22 +58,75 @@ class PredictionLogger:
 
         Raises:
             ValueError: An input has the name of one of the log's own columns.
-            OSError: A file was due and could not be written; the rows are kept.
+            OSError: It could not be kept.
         """
         taken = RESERVED & set(inputs)
         if taken:
             raise ValueError(f"inputs named as columns of the log: {', '.join(sorted(taken))}")
         identity = request_id or uuid.uuid4().hex
-        row = {
+        row: dict[str, Any] = {
             "request_id": identity,
             "time": time or datetime.now(UTC),
             "model_version": int(model_version),
             "variant": variant,
             "latency_ms": latency_ms,
-            "prediction": prediction if isinstance(prediction, float | int) else list(prediction),
+            "prediction": _answer(prediction),
             **(entity or {}),
             **inputs,
         }
+        self._keep(row)
+        return identity
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Send what was not sent yet.
+
+        Raises:
+            OSError: Something could not be kept.
+        """
+
+    @abstractmethod
+    def _keep(self, row: dict[str, Any]) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.flush()
+
+
+class PredictionLogger(PredictionLog):
+    """Collects predictions and writes them as Parquet files, each complete or not there at all.
+
+    It can be used by many threads. What was added since the last file is lost if the process is
+    killed, never more. A file that cannot be written raises, and its rows wait for the next one.
+
+    Args:
+        folder: Where the files go; the ``uri`` of ``monitoring.inference_log``.
+        rows_per_file: A file is written when so many rows are there.
+        seconds_per_file: Or when the oldest of them is this old and another one is added.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        rows_per_file: int = 10_000,
+        seconds_per_file: float = 60.0,
+    ) -> None:
+        self.folder = Path(folder)
+        self._rows_per_file = rows_per_file
+        self._seconds_per_file = seconds_per_file
+        self._rows: list[dict[str, Any]] = []
+        self._oldest = 0.0
+        self._lock = threading.Lock()
+
+    def _keep(self, row: dict[str, Any]) -> None:
         with self._lock:
             if not self._rows:
                 self._oldest = _now()
@@ -103,7 +134,6 @@ class PredictionLogger:
             full = len(self._rows) >= self._rows_per_file
             ready = self._take() if full or self._is_old() else []
         self._write(ready)
-        return identity
 
     def flush(self) -> None:
         """Write what was added since the last file.
@@ -114,17 +144,6 @@ class PredictionLogger:
         with self._lock:
             ready = self._take()
         self._write(ready)
-
-    def __enter__(self) -> PredictionLogger:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.flush()
 
     def _is_old(self) -> bool:
         return _now() - self._oldest >= self._seconds_per_file
@@ -166,6 +185,12 @@ def write_log_file(folder: Path, table: pa.Table, name: str | None = None) -> Pa
         return draft.rename(folder / f"{stem}.parquet")
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _answer(prediction: Any) -> float | list[float]:
+    """A number, or a list of them, without NumPy's types."""
+    plain = prediction.tolist() if hasattr(prediction, "tolist") else prediction
+    return plain if isinstance(plain, float | int) else list(plain)
 
 
 def _now() -> float:

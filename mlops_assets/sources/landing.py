@@ -22,6 +22,7 @@ from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import (
     DEAD_LETTERS,
     LATEST,
+    PLANNED,
     REJECTED,
     SLICE,
     Gap,
@@ -70,7 +71,7 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
         SchemaError: The rows do not fit the declared columns.
         StoreError: The store cannot be written.
     """
-    spec = project.spec.sources[source_name]
+    spec = project.spec.source(source_name)
     source = incremental_source_for(spec)
     collection = project.id.landing_collection(source_name)
     published: list[Manifest] = []
@@ -158,7 +159,7 @@ def is_due(project: Project, source_name: str, store: Store, now: datetime) -> P
     Raises:
         SourceError: The source is away.
     """
-    spec = project.spec.sources[source_name]
+    spec = project.spec.source(source_name)
     if partitions_by_time(spec) is not None:
         plan = plan_partitions(project, source_name, store, now)
         return plan if plan.slices else None
@@ -182,13 +183,18 @@ def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[M
     collection = context.project.landing_collection(context.name)
     lost: set[str] = set()
     published = []
+    planned = {part.series: part.end for part in plan.slices}  # the last one of each
     for part in plan.slices:
         if part.series in lost:
             continue
         with store.staging(collection) as folder:
             written = source.write(spec, part, folder, context)
             detail = {**part.detail, LATEST: written.latest}
-            metadata = {SLICE: asdict(replace(part, detail=detail)), REJECTED: written.rejected}
+            metadata = {
+                SLICE: asdict(replace(part, detail=detail)),
+                REJECTED: written.rejected,
+                PLANNED: planned,
+            }
             draft = Draft(
                 data_version=f"{part.name}-{part.end}", rows=written.rows, metadata=metadata
             )

@@ -53,7 +53,7 @@ def read_again(project: Project, source: str, keys: Sequence[str], store: Store)
     Yields:
         What became of each range; one that the source no longer has keeps what was taken.
     """
-    rule = partitions_by_offset(project.spec.sources[source])
+    rule = partitions_by_offset(project.spec.source(source))
     if rule is None:
         raise ValueError("the source is not taken by offsets")
     slices = Slices(project, source, store)
@@ -83,7 +83,7 @@ def _read_slice(slices: Slices, manifest: Manifest) -> Manifest:
     from resources.store import Draft
 
     project, source, store = slices.project, slices.source, slices.store
-    spec, part = project.spec.sources[source], slice_of(manifest)
+    spec, part = project.spec.source(source), slice_of(manifest)
     with store.staging(project.id.landing_collection(source)) as folder:
         context = SourceContext.of(project, source, folder)
         written = incremental_source_for(spec).write(spec, part, folder, context)

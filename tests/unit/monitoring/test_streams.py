@@ -79,7 +79,7 @@ def store(tmp_path: Path) -> LocalStore:
 def test_each_file_is_taken_once(tmp_path: Path, store: LocalStore) -> None:
     project = make_project(tmp_path)
     stream = inference_log(project)
-    assert stream_digest(project, stream) == NO_FILES
+    assert stream_digest(project, stream, store) == NO_FILES
     assert register(project, stream, store).files == 0
     write(project, "a.parquet", log_table(0, 10))
     assert register(project, stream, store).rows == 10
