@@ -34,6 +34,8 @@ Only `description`, `task`, `sources` and `features` are needed. Unknown keys ar
   put this in the first line of the file to get completion, descriptions and errors while typing:
   `# yaml-language-server: $schema=../../../docs/reference/schema.json`
 """
+_NESTED_SOURCE = ".source"
+"""Ending of the paths of sources that stand elsewhere than under ``sources``."""
 
 
 def render_schema() -> str:
@@ -56,6 +58,10 @@ def render_reference() -> str:
 def _sections(path: str, node: schema.Node) -> Iterator[str]:
     """One table for each mapping of the spec below a field."""
     if members := schema.tags(node):
+        if path.endswith(_NESTED_SOURCE):
+            kinds = " or ".join(f"`type: {tag}`" for tag in members)
+            yield f"### `{path}`\n\nAs under [`sources`](#sources), with {kinds}. {_plain(node)}\n"
+            return
         for tag, member in members.items():
             yield from _section(f"`{path}` with `type: {tag}`", path, member)
         return

@@ -25,6 +25,7 @@ _PLACEHOLDERS: dict[str, Any] = {
     "description": "-",
     "sources": {"type": "files", "uri": "placeholder"},
 }
+_LOG = ("monitoring", "inference_log")
 
 
 def validate(attributes: Any, written: Any) -> tuple[ProjectSpec | None, list[FieldProblem]]:
@@ -171,6 +172,8 @@ def _leave_out(rest: dict[str, Any], location: Location) -> bool:
         return _leave_out_key(rest, location)
     if len(location) > 1 and isinstance(rest.get(section), dict) and section != "model":
         rest[section].pop(location[1], None)
+        if location[:2] == _LOG:  # labels would be said to lack it
+            rest[section][location[1]] = {"uri": "placeholder"}
     else:
         rest.pop(section, None)
     return True

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,7 +62,9 @@ def written(folder: Path, **traffic: Any) -> dict[str, Any]:
 
 def make(folder: Path, **traffic: Any) -> Project:
     spec = written(folder, **traffic)
-    return Project(ProjectId("team", "name"), ProjectSpec.model_validate(spec), folder, spec, {"q.sql": ""})
+    return Project(
+        ProjectId("team", "name"), ProjectSpec.model_validate(spec), folder, spec, {"q.sql": ""}
+    )
 
 
 def history(days: int, per_day: int = 150) -> pa.Table:
@@ -155,9 +155,7 @@ def test_reports_are_those_of_the_same_rows_in_files(
     found = {}
     for name, project in {"files": simulation.project, "topics": make(folder, **topics)}.items():
         root = tmp_path / name
-        shutil.copytree(
-            simulation.store.root, root, ignore=shutil.ignore_patterns(*OF_MONITORING)
-        )
+        shutil.copytree(simulation.store.root, root, ignore=shutil.ignore_patterns(*OF_MONITORING))
         store = LocalStore(root)
         for stream in (inference_log(project), labels(project)):
             assert stream is not None
