@@ -60,7 +60,7 @@ def _sections(path: str, node: schema.Node) -> Iterator[str]:
     if members := schema.tags(node):
         if path.endswith(_NESTED_SOURCE):
             kinds = " or ".join(f"`type: {tag}`" for tag in members)
-            yield f"### `{path}`\n\nAs under [`sources`](#sources), with {kinds}. {_plain(node)}\n"
+            yield f"### `{path}`\n\nAs under [`sources`](#sources), with {kinds}.\n"
             return
         for tag, member in members.items():
             yield from _section(f"`{path}` with `type: {tag}`", path, member)
