@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.kafka import KafkaSecurity
 from mlops_assets.errors import EnvironmentProblemError, SourceError
+from resources.kafka_security import client_settings
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError
@@ -75,7 +75,7 @@ class KafkaTopic:
         self._last_error = ""
         self._refusal = ""
         self._security = security
-        settings = _settings(security, directory or Path(), self.where)
+        settings = client_settings(security, directory or Path(), self.where)
         self._consumer = self._connect(servers, group or f"mlops-{topic}"[:249], settings)
 
     def _connect(self, servers: str, group: str, settings: Mapping[str, Any]) -> Consumer:
@@ -305,38 +305,3 @@ def _may_pass(error: KafkaError) -> bool:
 
     passing = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT)
     return error.retriable() or error.code() in passing
-
-
-def _settings(security: KafkaSecurity | None, directory: Path, where: str) -> dict[str, Any]:
-    if security is None:
-        return {}
-    settings: dict[str, Any] = {"security.protocol": security.protocol}
-    if security.mechanism:
-        settings["sasl.mechanism"] = security.mechanism
-        settings["sasl.username"] = secret(security.username_env, where)
-        settings["sasl.password"] = secret(security.password_env, where)
-    files = {
-        "ssl.ca.location": security.ca_file,
-        "ssl.certificate.location": security.certificate_file,
-        "ssl.key.location": security.key_file,
-    }
-    settings |= {name: str(directory / file) for name, file in files.items() if file}
-    if security.key_password_env:
-        settings["ssl.key.password"] = secret(security.key_password_env, where)
-    return settings
-
-
-def secret(name: str | None, where: str) -> str:
-    """The value of an environment variable.
-
-    Raises:
-        EnvironmentProblemError: It is not set.
-    """
-    value = os.environ.get(name or "")
-    if not value:
-        raise EnvironmentProblemError(
-            "an environment variable is not set",
-            where=where,
-            expected=f"{name} in the environment of the process that reads the topic",
-        )
-    return value

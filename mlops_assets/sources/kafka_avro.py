@@ -127,7 +127,7 @@ def _load(schema_file: bytes, where: str) -> Any:
 
 
 def _log_in(spec: SchemaRegistry | None, where: str) -> tuple[str, str] | None:
-    from resources.kafka import secret
+    from resources.kafka_security import secret
 
     if spec is None or spec.username_env is None:
         return None
