@@ -147,10 +147,9 @@ class LocalStore(ManifestStore):
         except FileNotFoundError as error:
             raise StoreError("there is no such key", where=path) from error
 
-    def _manifest_names(self, collection: str) -> list[str]:
-        walk = os.walk(self.root / collection / MANIFESTS, onerror=_unreadable)
-        names = next(walk, ("", [], []))[2]
-        return sorted(n.removesuffix(".json") for n in names if n[0].isalnum() and ".json" in n)
+    def _listed(self, folder: str) -> list[str]:
+        walk = os.walk(self.root / folder, onerror=_unreadable)
+        return next(walk, ("", [], []))[2]
 
     def _all_manifests(self) -> Iterator[Manifest]:
         for path in self.root.glob(f"**/{MANIFESTS}/[A-Za-z0-9]*.json"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +25,11 @@ DATA = "_data"
 _WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _KEY = re.compile(rf"{_WORD}(/{_WORD})*")
 _LOCATION = re.compile(rf"{_KEY.pattern}/{DATA}/[A-Za-z0-9-]+")
-_MANIFEST = re.compile(rf".*/{MANIFESTS}/({_WORD})\.json")
+_MANIFEST_FILE = re.compile(rf"({_WORD})\.json")
+_MANIFEST = re.compile(rf".*/{MANIFESTS}/{_MANIFEST_FILE.pattern}")
 _NUMBER = re.compile(r"\d{6,}")
+_TOGETHER = 16
+"""Manifests that are read at a time while one is looked for."""
 _RECENT = 100
 """More publishers than that are never at work on one collection at once."""
 
@@ -77,8 +80,8 @@ class ManifestStore(ABC):
         """:meth:`read` for keys of the engine's own form."""
 
     @abstractmethod
-    def _manifest_names(self, collection: str) -> list[str]:
-        """Names of a collection's manifests, without ``.json``, in order."""
+    def _listed(self, folder: str) -> list[str]:
+        """Names of the keys that lie directly in a folder of the engine's own."""
 
     @abstractmethod
     def _writing(self, where: Path) -> Any:
@@ -137,8 +140,7 @@ class ManifestStore(ABC):
 
     def manifests(self, collection: str) -> list[Manifest]:
         """All versions, oldest first."""
-        numbers = self._numbers(collection)
-        return [self._load(collection, _number_name(number)) for number in numbers]
+        return self._load_all([(collection, _number_name(n)) for n in self._numbers(collection)])
 
     def names(self, collection: str) -> list[str]:
         """Names of all versions that have one, in order; their manifests are not read."""
@@ -149,12 +151,19 @@ class ManifestStore(ABC):
         """The version of that name."""
         return self._load(collection, checked(name))
 
+    def named_all(self, places: Iterable[tuple[str, str]]) -> list[Manifest]:
+        """The versions of these collections and names, in this order."""
+        return self._load_all([(collection, checked(name)) for collection, name in places])
+
     def find(self, collection: str, data_version: str) -> Manifest | None:
         """The newest version with this content."""
-        for number in reversed(self._numbers(collection)):
-            manifest = self._load(collection, _number_name(number))
-            if manifest.data_version == data_version:
-                return manifest
+        newest_first = self._numbers(collection)[::-1]
+        for start in range(0, len(newest_first), _TOGETHER):
+            numbers = newest_first[start : start + _TOGETHER]
+            names = [(collection, _number_name(number)) for number in numbers]
+            for manifest in self._load_all(names):
+                if manifest.data_version == data_version:
+                    return manifest
         return None
 
     def _publish(self, collection: str, staged: Path, draft: Draft, name: str | None) -> Manifest:
@@ -213,9 +222,27 @@ class ManifestStore(ABC):
         names = self._manifest_names(checked(collection))
         return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
 
+    def _manifest_names(self, collection: str) -> list[str]:
+        """Names of a collection's manifests, in order."""
+        found = map(_MANIFEST_FILE.fullmatch, self._listed(f"{collection}/{MANIFESTS}"))
+        return sorted(match[1] for match in found if match)
+
     def _load(self, collection: str, name: str) -> Manifest:
-        key = manifest_key(collection, name)
-        return parse_manifest(self._read(key), f"{self.uri}/{key}")
+        return self._manifest_at(manifest_key(collection, name))
+
+    def _load_all(self, places: Sequence[tuple[str, str]]) -> list[Manifest]:
+        """The manifests of some collections and names, in this order."""
+        return [self._load(*place) for place in places]
+
+    def _manifest_at(self, key: str) -> Manifest:
+        try:
+            return parse_manifest(self._read(key), f"{self.uri}/{key}")
+        except StoreError:
+            self._forget(key)
+            raise
+
+    def _forget(self, key: str) -> None:  # noqa: B027 - a store that remembers nothing needs none
+        """Read a key anew when it is next asked for."""
 
     def _is_referenced(self, collection: str, location: str, name: str | None) -> bool:
         """Whether the manifest that was being written when something failed is there."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
+from resources.s3_conditions import require_conditions
 
 T = TypeVar("T")
 
@@ -108,15 +109,26 @@ class S3Place:
 
         Raises:
             AlreadyExistsError: The key is taken.
-            StoreError: It could not be written.
+            StoreError: It could not be written, or the server would not have kept the condition.
         """
+        require_conditions(
+            endpoint(),
+            self.bucket,
+            create=lambda probe: self._create(probe, b"", uuid.uuid4().hex),
+            delete=lambda probe: self.delete([probe]),
+        )
         mark = uuid.uuid4().hex
-        key = self.key(name)
+        try:
+            self._create(name, body, mark)
+        except AlreadyExistsError:
+            if self._writer(self.key(name)) != mark:
+                raise
 
+    def _create(self, name: str, body: bytes, mark: str) -> None:
         def put() -> None:
             s3_client().put_object(
                 Bucket=self.bucket,
-                Key=key,
+                Key=self.key(name),
                 Body=body,
                 IfNoneMatch="*",
                 Metadata={_WRITER: mark},
@@ -126,8 +138,7 @@ class S3Place:
         try:
             _attempted(put, f"{self.uri}/{name}", "written")
         except _TakenError:
-            if self._writer(key) != mark:
-                raise AlreadyExistsError("the name is taken", where=name) from None
+            raise AlreadyExistsError("the name is taken", where=name) from None
 
     def read(self, name: str) -> bytes:
         """A key's whole content.
@@ -160,6 +171,22 @@ class S3Place:
             if not page["IsTruncated"]:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def page(self, prefix: str, after: str) -> tuple[list[str], bool]:
+        """Names below a prefix, without it, that come after one of them; at most 1,000.
+
+        Returns:
+            The names in order, and whether there are more.
+
+        Raises:
+            StoreError: The listing is not whole.
+        """
+        start = self.key(prefix)
+        request = {"Bucket": self.bucket, "Prefix": start}
+        request |= {"StartAfter": f"{start}{after}"} if after else {}
+        page = _attempted(partial(_page, request), f"{self.uri}/{prefix}", "listed")
+        names = [item["Key"].removeprefix(start) for item in page.get("Contents", ())]
+        return names, page["IsTruncated"]
 
     def head(self, name: str) -> S3Object | None:
         """What a listing would say of one key; None when there is none."""
@@ -254,6 +281,11 @@ def s3_client() -> Any:
     )
 
 
+def endpoint() -> str:
+    """Address of the server that the client asks."""
+    return str(s3_client().meta.endpoint_url)
+
+
 @cache
 def _client(endpoint: str | None, _key: str | None, _profile: str | None, _pid: int) -> Any:
     import boto3
@@ -303,6 +335,8 @@ def _page(request: dict[str, str]) -> dict[str, Any]:
         raise _BrokenAnswerError("a listing without an end")
     if page["IsTruncated"] and not page.get("NextContinuationToken"):
         raise _BrokenAnswerError("a listing that breaks off")
+    if page["IsTruncated"] and not contents:
+        raise _BrokenAnswerError("a listing that goes on after nothing")
     if page.get("KeyCount", len(contents)) != len(contents):
         raise _BrokenAnswerError(f"{len(contents)} of {page['KeyCount']} lines of a listing")
     return page

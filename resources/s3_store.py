@@ -7,10 +7,9 @@ manifest, written with a condition that its key is free, names them.
 from __future__ import annotations
 
 import hashlib
-import threading
 import uuid
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,6 @@ from resources import durable
 from resources.local_store import LocalStore, seal
 from resources.manifest_store import (
     DATA,
-    MANIFESTS,
     ManifestStore,
     checked,
     checked_location,
@@ -29,14 +27,12 @@ from resources.manifest_store import (
     damage,
     locations_of,
     manifest_name,
-    parse_manifest,
 )
-from resources.s3 import S3Place
+from resources.s3 import S3Place, endpoint
+from resources.s3_documents import Documents
 from resources.store import FileEntry, Manifest
 
-_PARALLEL = 8
-_REMEMBERED = 4096
-_MAX_REMEMBERED_BYTES = 256 * 1024
+_PARALLEL = 16
 
 
 class S3Store(ManifestStore):
@@ -51,7 +47,7 @@ class S3Store(ManifestStore):
     def __init__(self, uri: str, *, cache: Path) -> None:
         self.place = S3Place.parse(uri)
         self.uri = self.place.uri
-        name = hashlib.sha256(f"{self.uri} {_endpoint()}".encode()).hexdigest()[:16]
+        name = hashlib.sha256(f"{self.uri} {endpoint()}".encode()).hexdigest()[:16]
         self._local = LocalStore(cache / f"s3-{name}")
 
     def stage(self, collection: str) -> Path:
@@ -127,10 +123,9 @@ class S3Store(ManifestStore):
 
     def _named_locations(self) -> set[str]:
         names = [self.place.name(item.key) for item in self.place.listing("")]
-        manifests = (
-            parse_manifest(self._read(n), f"{self.uri}/{n}") for n in names if manifest_name(n)
-        )
-        return {location for manifest in manifests for location in locations_of(manifest)}
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            manifests = pool.map(self._manifest_at, filter(manifest_name, names))
+            return {place for manifest in manifests for place in locations_of(manifest)}
 
     def _fetch(self, manifest: Manifest) -> None:
         missing = [entry for entry in manifest.entries if not self._is_here(entry)]
@@ -200,46 +195,23 @@ class S3Store(ManifestStore):
 
     def _read(self, key: str) -> bytes:
         """What was created is never changed, so it is asked for once."""
-        return _BODIES.get(self.place, key)
+        return _DOCUMENTS.get(self.place, key)
 
-    def _manifest_names(self, collection: str) -> list[str]:
-        keys = self._keys(f"{collection}/{MANIFESTS}")
-        return sorted(name for name in map(manifest_name, keys) if name is not None)
+    def _forget(self, key: str) -> None:
+        _DOCUMENTS.forget(self.place, key)
+
+    def _load_all(self, places: Sequence[tuple[str, str]]) -> list[Manifest]:
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            return list(pool.map(lambda place: self._load(*place), places))
+
+    def _listed(self, folder: str) -> list[str]:
+        return [key.removeprefix(f"{folder}/") for key in self._keys(folder)]
 
     def _writing(self, where: Path) -> AbstractContextManager[None]:
         return self._local._writing(where)
 
 
-class _Bodies:
-    """The newest small bodies that this process has read; keys are created once and stay."""
-
-    def __init__(self) -> None:
-        self._bodies: OrderedDict[tuple[str | None, str, str], bytes] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, place: S3Place, key: str) -> bytes:
-        """The body of a key, from memory where it is there."""
-        name = (_endpoint(), place.bucket, place.key(key))
-        with self._lock:
-            if name in self._bodies:
-                self._bodies.move_to_end(name)
-                return self._bodies[name]
-        body = place.read(key)
-        if len(body) <= _MAX_REMEMBERED_BYTES:
-            with self._lock:
-                self._bodies[name] = body
-                while len(self._bodies) > _REMEMBERED:
-                    self._bodies.popitem(last=False)
-        return body
-
-
-_BODIES = _Bodies()
-
-
-def _endpoint() -> str | None:
-    from resources.s3 import s3_client
-
-    return str(s3_client().meta.endpoint_url)
+_DOCUMENTS = Documents()
 
 
 def _key(entry: FileEntry) -> str:

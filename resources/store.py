@@ -6,7 +6,7 @@ created only if absent. Whatever is killed, a reader sees the old or the new com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -137,6 +137,14 @@ class Store(Protocol):
 
         Raises:
             StoreError: There is none.
+        """
+        ...
+
+    def named_all(self, places: Iterable[tuple[str, str]]) -> list[Manifest]:
+        """The versions of these collections and names, in this order.
+
+        Raises:
+            StoreError: One of them is not there.
         """
         ...
 

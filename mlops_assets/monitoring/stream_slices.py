@@ -49,7 +49,8 @@ def find_slices(
     collection = project.id.landing_collection(stream)
     taken = {name.partition(SEPARATOR)[0] for name in known}
     ends = {part.series: part.end for part in map(slice_of, newest(project, stream, store))}
-    found = [store.named(collection, name) for name in store.names(collection) if name not in taken]
+    new = ((collection, name) for name in store.names(collection) if name not in taken)
+    found = store.named_all(new)
     return [
         file for manifest in found if _is_whole(manifest, ends) for file in _files(manifest, store)
     ]

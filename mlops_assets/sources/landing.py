@@ -109,7 +109,7 @@ def landed(project: Project, source_name: str, store: Store) -> list[Manifest]:
         StoreError: Two slices overlap.
     """
     places = Slices(project, source_name, store).newest()
-    found = [store.named(*places[name]) for name in sorted(places)]
+    found = store.named_all(places[name] for name in sorted(places))
     ends: dict[str, str] = {}
     for manifest in found:
         part = slice_of(manifest)
@@ -129,7 +129,7 @@ def newest(project: Project, source_name: str, store: Store) -> list[Manifest]:
     """The newest slice of each series; the others are not read."""
     collection = project.id.landing_collection(source_name)
     last = {name.rpartition("-")[0]: name for name in store.names(collection)}
-    return [store.named(collection, name) for name in last.values()]
+    return store.named_all((collection, name) for name in last.values())
 
 
 def gaps(project: Project, source_name: str, store: Store) -> list[Gap]:

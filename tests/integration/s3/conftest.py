@@ -12,6 +12,7 @@ import pytest
 from resources.s3 import s3_client
 from resources.s3_server import S3Server, start_s3_server
 from resources.s3_store import S3Store
+from tests.integration.s3 import faulty
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,16 @@ def s3_uri(s3_environment: None) -> str:
     if "tests" not in names:
         s3_client().create_bucket(Bucket="tests")
     return f"s3://tests/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def s3_server_proxy(
+    store: S3Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[faulty.Proxy]:
+    """A proxy before the server, at an address that nobody asked before."""
+    with faulty.faulty_proxy(s3_server.endpoint) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
+        yield running
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -137,6 +138,25 @@ def no_token(request: Request) -> Answer:
     )
     assert body != answer.body
     return Answer(answer.status, answer.headers, body)
+
+
+def without_condition(request: Request) -> Answer:
+    """The server writes whether the key is there or not, as one that does not know the header.
+
+    The header is part of the signature, so the request is signed again without it.
+    """
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    dropped = {"if-none-match", "authorization", "x-amz-date"}
+    kept = {k: v for k, v in request.headers.items() if k.lower() not in dropped}
+    url = f"http://{request.headers['Host']}{request.path}"
+    again = AWSRequest(request.method, url, headers=kept, data=request.body)
+    keys = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+    S3SigV4Auth(keys, "s3", os.environ.get("AWS_REGION", "us-east-1")).add_auth(again)
+    request.headers = dict(again.headers.items())
+    return request.forward()
 
 
 @contextmanager

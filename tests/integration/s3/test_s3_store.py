@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +19,6 @@ import pytest
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
 from resources import s3
 from resources.ledger import Ledger
-from resources.s3_server import S3Server
 from resources.s3_store import S3Store
 from resources.store import Draft, Manifest, open_store
 from tests.integration.s3 import faulty
@@ -44,10 +42,10 @@ def other_machine(store: S3Store, tmp_path: Path) -> S3Store:
 
 
 @pytest.fixture
-def proxy(store: S3Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    with faulty.faulty_proxy(s3_server.endpoint) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
-        yield running
+def proxy(s3_server_proxy: faulty.Proxy, store: S3Store) -> faulty.Proxy:
+    """A proxy whose server is known to keep its promises."""
+    store.create("known/server", b"")
+    return s3_server_proxy
 
 
 def test_what_was_published_is_read_back_elsewhere(store: S3Store, tmp_path: Path) -> None:
