@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlops_assets.sources.incremental import Plan
     from resources.store import Store
 
+DATA_VERSION_TAG = "dagster/data_version"
 BUDGET_SECONDS = 40.0
 """Time for one tick; the sources that it did not reach come first in the next one."""
 
@@ -65,7 +66,7 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
                 busy.append(f"{project.id} {name} is being taken")
                 continue
             try:
-                wanted = landing_request(project, name, store, datetime.now(UTC))
+                wanted = landing_request(project, name, store, context.instance, datetime.now(UTC))
             except MlopsError as error:
                 problems.append(f"{project.id} {name}: {error.problem}")
                 context.log.warning(str(error))
@@ -95,9 +96,11 @@ def is_landing(instance: dg.DagsterInstance, project: Project, source: str) -> b
 
 
 def landing_request(
-    project: Project, source: str, store: Store, now: datetime
+    project: Project, source: str, store: Store, instance: dg.DagsterInstance, now: datetime
 ) -> dg.RunRequest | None:
     """The run that takes what is waiting, if it is due.
+
+    A run that was killed after it took slices has told nobody of them; another one does.
 
     Raises:
         SourceError: The source is away.
@@ -106,8 +109,15 @@ def landing_request(
 
     spec = project.spec.source(source)
     intake = spec.slices
+    if intake is None:
+        return None
     plan = is_due(project, source, store, now)
-    if plan is None or intake is None:
+    if plan is not None:
+        identity = _identity(plan)
+        cause = _cause(plan, is_by_time=partitions_by_time(spec) is not None)
+    elif untold := _untold(project, source, store, instance):
+        identity, cause = untold, "slices that a killed run took"
+    else:
         return None
     keys = [project.id.landing_key(source)]
     is_raw = source in project.spec.sources
@@ -117,10 +127,26 @@ def landing_request(
     return request(
         project,
         [dg.AssetKey(key) for key in keys],
-        run_key=f"landing:{project.id}/{source}:{_identity(plan)}:{interval}",
-        cause=_cause(plan, is_by_time=partitions_by_time(spec) is not None),
+        run_key=f"landing:{project.id}/{source}:{identity}:{interval}",
+        cause=cause,
         tags={LANDING_TAG: f"{project.id}/{source}"},
     )
+
+
+def _untold(
+    project: Project, source: str, store: Store, instance: dg.DagsterInstance
+) -> str | None:
+    """Identity of the slices, when the newest materialization does not know of all of them."""
+    from mlops_assets.sources.revisions import Slices
+
+    version = Slices(project, source, store).version
+    if version is None:
+        return None
+    key = dg.AssetKey(project.id.landing_key(source))
+    event = instance.get_latest_materialization_event(key)
+    told = event.asset_materialization if event else None
+    known = (told.tags or {}).get(DATA_VERSION_TAG) if told else None
+    return version if known != version else None
 
 
 def _cause(plan: Plan, *, is_by_time: bool) -> str:

@@ -53,6 +53,7 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         from mlops_assets.sources.landing import dead_letters, land
+        from mlops_assets.sources.revisions import Slices
 
         store = platform.store()
         again = _read_again(context, project, source, store)
@@ -61,7 +62,7 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
         _report_offsets(context, project, source, found.slices)
         letters = [] if spec.pii else dead_letters(found.slices, store)
         yield dg.MaterializeResult(
-            data_version=dg.DataVersion(_version(found)),
+            data_version=dg.DataVersion(Slices(project, source, store).version or "none"),
             metadata=_metadata(found) | again,
             check_results=[_gaps_check(key, found), _letters_check(key, found, letters)],
         )
@@ -101,10 +102,6 @@ def _report_offsets(
     taken = [Taken(key, manifests, is_new=True) for key, manifests in sorted(found.items())]
     chosen = chosen_keys(context) or []
     report_partitions(context, [p for p in taken if p.key not in chosen], has_failed=False)
-
-
-def _version(found: "Landing") -> str:
-    return ",".join(f"{series}:{end}" for series, end in sorted(found.series.items())) or "none"
 
 
 def _metadata(found: "Landing") -> dict[str, Any]:

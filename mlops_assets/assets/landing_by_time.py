@@ -62,7 +62,8 @@ def build_landing_by_time(project: Project, source: str) -> dg.AssetsDefinition:
         ):
             context.log.info(_sentence(part))
             taken.append(part)
-        landed = Slices(project, source, store).newest()
+        slices = Slices(project, source, store)
+        landed = slices.newest()
         missing = holes(project, source, landed)
         has_failed = any(part.problem for part in taken)
         report_partitions(context, [p for p in taken if not p.problem], has_failed=has_failed)
@@ -71,7 +72,7 @@ def build_landing_by_time(project: Project, source: str) -> dg.AssetsDefinition:
             yield check
         raise_for_problems(project, source, taken)
         yield dg.MaterializeResult(
-            data_version=dg.DataVersion(_version(landed)),
+            data_version=dg.DataVersion(slices.version or "none"),
             metadata={
                 "partitions_taken": sum(part.is_new for part in taken),
                 "partitions_unchanged": sum(not part.is_new for part in taken),
@@ -89,14 +90,6 @@ def _sentence(part: Any) -> str:
         return f"{part.key}: {part.problem}"
     words = f"{part.rows:,} rows, revision {part.revision}"
     return f"{part.key}: {words}" if part.is_new else f"{part.key}: unchanged, {words}"
-
-
-def _version(landed: dict[str, tuple[str, str]]) -> str:
-    """Identity of all partitions in their newest revisions."""
-    import hashlib
-
-    names = "\n".join(name for _, (_, name) in sorted(landed.items()))
-    return f"sha256:{hashlib.sha256(names.encode()).hexdigest()}"
 
 
 def _check(key: dg.AssetKey, missing: list[str], *, is_error: bool) -> dg.AssetCheckResult:

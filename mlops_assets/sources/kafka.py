@@ -10,7 +10,7 @@ from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.errors import SourceError
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import Plan, Slice, Written
-from mlops_assets.sources.kafka_plan import plan_topic
+from mlops_assets.sources.kafka_plan import ORIGIN, plan_topic
 from mlops_assets.sources.kafka_write import SliceWriter
 
 if TYPE_CHECKING:
@@ -61,10 +61,16 @@ class Kafka:
         Raises:
             SourceError: The broker is away or refuses.
         """
-        if spec.group is None or not taken:
+        if spec.group is None or not taken.keys() - {ORIGIN}:
             return
         with open_topic(spec, context) as topic:
-            topic.commit({int(part.detail["partition"]): int(part.end) for part in taken.values()})
+            topic.commit(
+                {
+                    int(part.detail["partition"]): int(part.end)
+                    for series, part in taken.items()
+                    if series != ORIGIN
+                }
+            )
 
 
 def open_topic(spec: KafkaSource, context: SourceContext) -> KafkaTopic:

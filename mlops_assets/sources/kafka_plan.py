@@ -10,6 +10,8 @@ from mlops_assets.errors import SourceError
 from mlops_assets.sources.incremental import Gap, Plan, Slice
 
 _DIGITS = 20
+ORIGIN = "origin"
+"""Series of the one slice that only remembers where ``start: latest`` began in an empty topic."""
 _MAX_SLICES = 1000
 """Slices of one partition in one plan; what is beyond comes with the next."""
 
@@ -62,6 +64,8 @@ def plan_topic(
         if spec.lateness is not None and watermark is not None:
             detail["watermark"] = watermark
         slices += _slices(spec, partition, first, high, detail)
+    if origins and not taken and not slices:  # an empty topic: where it began must be known later
+        slices.append(Slice(ORIGIN, position(0), position(0), _begun(spec, origins)))
     return Plan(tuple(slices), waiting, tuple(gaps))
 
 
@@ -91,6 +95,10 @@ def _skipped(detail: dict[str, Any], partition: int, start: int, end: int) -> Sl
     offsets still want the same name, which only one of them gets.
     """
     return Slice(series_name(partition), position(start), position(end), {**detail, "skip": True})
+
+
+def _begun(spec: KafkaSource, origins: dict[str, int]) -> dict[str, Any]:
+    return {"topic": spec.topic, "origins": origins, "skip": True}
 
 
 def _origins(
@@ -137,7 +145,7 @@ def _refuse_other_topic(
     for series, part in sorted(taken.items()):
         topic = part.detail.get("topic", spec.topic)
         high = marks_of[series][1] if series in marks_of else 0
-        if topic == spec.topic and int(part.end) <= high:
+        if topic == spec.topic and (series == ORIGIN or int(part.end) <= high):
             continue
         found = f"{series} ends at offset {high} of topic {spec.topic}"
         raise SourceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,12 @@ class Slices:
         found = {name: (self._first, name) for name in self.store.names(self._first)}
         again = self.store.names(self._again)
         return found | {_slice_name(name): (self._again, name) for name in again}
+
+    @property
+    def version(self) -> str | None:
+        """Identity of all slices in their newest revisions; None when there are none."""
+        names = "\n".join(name for _, (_, name) in sorted(self.newest().items()))
+        return f"sha256:{hashlib.sha256(names.encode()).hexdigest()}" if names else None
 
     def publish(
         self, part: Slice, folder: Path, draft: Draft, *, after: Manifest | None

@@ -31,6 +31,7 @@ from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import DEAD_LETTERS, Gap, Plan, Slice, Written
 from mlops_assets.sources.ingest import IngestResult, ingest
 from mlops_assets.sources.landing import land, landed
+from mlops_assets.sources.revisions import Slices
 from resources.ledger import Ledger
 from resources.local_store import LocalStore
 from resources.store import Draft, Store
@@ -329,21 +330,37 @@ def test_a_source_away_keeps_what_was_taken(
     assert len(landed(project, "shop", store)) == 1
 
 
+def tell(project: Project, store: LocalStore, instance: dg.DagsterInstance) -> None:
+    """What a run that was not killed does at its end."""
+    version = Slices(project, "shop", store).version
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            dg.AssetKey(project.id.landing_key("shop")), tags={"dagster/data_version": str(version)}
+        )
+    )
+
+
 def test_a_run_is_asked_for_when_it_is_time_or_there_is_much(
     lossy: Lossy, project: Project, store: LocalStore
 ) -> None:
     now = datetime.now(UTC)
-    assert landing_request(project, "shop", store, now) is None
+    instance = dg.DagsterInstance.ephemeral()
+    assert landing_request(project, "shop", store, instance, now) is None
     lossy.ready = [Slice("p0", "00", "05")]
-    first = landing_request(project, "shop", store, now)
+    first = landing_request(project, "shop", store, instance, now)
     assert first is not None
-    again = landing_request(project, "shop", store, now)
+    again = landing_request(project, "shop", store, instance, now)
     assert again is not None
     assert again.run_key == first.run_key
     land(project, "shop", store)
     lossy.ready.append(Slice("p0", "05", "06"))
-    assert landing_request(project, "shop", store, now) is None  # little, and not yet time
-    later = landing_request(project, "shop", store, now + timedelta(minutes=11))
+    untold = landing_request(project, "shop", store, instance, now)
+    assert untold is not None  # as after a kill: slices are there, and no event says so
+    assert untold.run_key != first.run_key
+    tell(project, store, instance)
+    # Little, and not yet time.
+    assert landing_request(project, "shop", store, instance, now) is None
+    later = landing_request(project, "shop", store, instance, now + timedelta(minutes=11))
     assert later is not None
     assert later.run_key != first.run_key
     spec = project.spec.sources["shop"]
@@ -352,7 +369,7 @@ def test_a_run_is_asked_for_when_it_is_time_or_there_is_much(
     )
     sources = {"shop": spec.model_copy(update={"incremental": few})}
     eager = replace(project, spec=project.spec.model_copy(update={"sources": sources}))
-    assert landing_request(eager, "shop", store, now) is not None
+    assert landing_request(eager, "shop", store, instance, now) is not None
 
 
 def test_decisions_are_not_gone_around(lossy: Lossy, tmp_path: Path, store: LocalStore) -> None:
@@ -368,7 +385,8 @@ def test_decisions_are_not_gone_around(lossy: Lossy, tmp_path: Path, store: Loca
     lossy.ready = [Slice("p0", "00", "05")]
 
     def asked() -> list[str]:
-        found = landing_request(project, "shop", store, datetime.now(UTC))
+        instance = dg.DagsterInstance.ephemeral()
+        found = landing_request(project, "shop", store, instance, datetime.now(UTC))
         assert found is not None
         assert found.asset_selection is not None
         return [key.path[-2] for key in found.asset_selection]

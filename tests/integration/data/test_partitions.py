@@ -156,10 +156,14 @@ def test_changes_are_noticed_within_the_look_back_only(
     write(project, 4, [4, 104])
     (changed,) = plan_partitions(project, "shop", store, now).slices
     assert changed.start == f"{START + timedelta(days=4):%Y%m%dT%H}"
-    wanted = landing_request(project, "shop", store, now)
+    instance = dg.DagsterInstance.ephemeral()
+    wanted = landing_request(project, "shop", store, instance, now)
     assert wanted is not None
-    assert wanted.run_key != landing_request(project, "shop", store, now + timedelta(hours=1))
-    assert wanted.run_key == landing_request(project, "shop", store, now).run_key  # type: ignore[union-attr]
+    again = landing_request(project, "shop", store, instance, now)
+    later = landing_request(project, "shop", store, instance, now + timedelta(hours=1))
+    assert again is not None
+    assert later is not None
+    assert again.run_key == wanted.run_key != later.run_key
 
 
 def test_a_day_that_has_not_ended_is_not_taken(

@@ -152,6 +152,18 @@ def test_deleted_messages_are_a_gap_that_is_told(
     assert take(source(), store, context).gaps == ()
 
 
+def test_latest_of_an_empty_topic_takes_what_comes_after_the_first_look(
+    servers: str, topic: str, source: Build, context: SourceContext, store: Path
+) -> None:
+    spec = source(start="latest", group=f"{topic}-group")
+    take(spec, store, context)
+    INCREMENTAL.show(spec, taken(store), context)
+    produce(servers, topic, [{"id": 1, "name": "first"}], partition=1)
+    take(spec, store, context)
+    INCREMENTAL.show(spec, taken(store), context)
+    assert [row["id"] for row in rows(store)] == [1]
+
+
 def test_latest_leaves_out_what_is_there_once(
     servers: str, topic: str, source: Build, context: SourceContext, store: Path
 ) -> None:

@@ -107,6 +107,18 @@ def test_latest_begins_once_and_new_partitions_from_their_first_message() -> Non
     assert not any(s.detail.get("skip") for s in later.slices)
 
 
+def test_latest_of_an_empty_topic_is_its_first_message() -> None:
+    spec = source(start="latest", group="outside")
+    (begun,) = plan([], {0: (0, 0), 1: (0, 0)}, spec).slices
+    assert begun.detail["skip"]
+    assert plan([begun], {0: (0, 0), 1: (0, 0)}, spec).slices == ()
+    later = plan([begun], {0: (0, 3), 1: (0, 0)}, spec)
+    assert spans(later) == [("p00000", 0, 3)]
+    assert later.waiting == 3
+    with pytest.raises(SourceError, match="not the topic"):
+        plan([begun], {0: (0, 3)}, source(start="latest", topic="others"))
+
+
 @pytest.mark.parametrize(
     "marks", [{0: (0, 4)}, {1: (0, 9)}], ids=["shorter than before", "a partition less"]
 )
