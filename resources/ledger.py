@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -112,6 +112,23 @@ class Ledger:
             StoreError: One of them was damaged.
         """
         return [self._read(key) for key in sorted(self._store.keys(self._prefix))]
+
+    def newest_first(self) -> Iterator[Entry]:
+        """The entries, each read when it is asked for: the newest ones mostly say enough.
+
+        Raises:
+            StoreError: One of them was damaged.
+        """
+        return (self._read(key) for key in sorted(self._store.keys(self._prefix), reverse=True))
+
+    def is_empty(self) -> bool:
+        """Whether nothing was ever deployed; no entry is read."""
+        return not self._store.keys(self._prefix)
+
+    def is_live(self) -> bool:
+        """Whether a version is live: what the newest entry says that makes one so, or none."""
+        changes = (e.action for e in self.newest_first() if e.action in {*LIVE_ACTIONS, "retire"})
+        return next(changes, "retire") != "retire"
 
     def state(self, keep_versions: int = 3) -> LedgerState:
         """What is live, loaded and in flight.

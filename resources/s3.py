@@ -154,6 +154,23 @@ class S3Place:
 
         return _attempted(get, f"{self.uri}/{name}", "read")
 
+    def read_range(self, name: str, start: int, count: int) -> bytes:
+        """Some bytes of a key.
+
+        Raises:
+            StoreError: There is no such key, it could not be read, or it ends before.
+        """
+
+        def get() -> bytes:
+            wanted = f"bytes={start}-{start + count - 1}"
+            answer = s3_client().get_object(Bucket=self.bucket, Key=self.key(name), Range=wanted)
+            body: bytes = answer["Body"].read()
+            if len(body) != count:
+                raise _BrokenAnswerError(f"{len(body):,} of {count:,} bytes")
+            return body
+
+        return _attempted(get, f"{self.uri}/{name}", "read")
+
     def listing(self, prefix: str) -> Iterator[S3Object]:
         """Every object below a prefix, in the order of the keys.
 

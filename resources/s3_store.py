@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +30,8 @@ from resources.manifest_store import (
 )
 from resources.s3 import S3Place, endpoint
 from resources.s3_documents import Documents
-from resources.store import FileEntry, Manifest
+from resources.s3_folder import S3Folder
+from resources.store import Draft, FileEntry, Manifest
 
 _PARALLEL = 16
 
@@ -86,6 +87,27 @@ class S3Store(ManifestStore):
         self._fetch(manifest)
         if manifest.location:
             self._require_no_more(manifest)
+
+    @contextmanager
+    def folder(self, collection: str) -> Iterator[S3Folder]:
+        """A new folder that other machines fill, for a block; gone after it if not published."""
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
+        made = S3Folder(self.place, f"{checked(collection)}/{DATA}/{name}")
+        try:
+            yield made
+        finally:
+            if not made.is_named:
+                with suppress(StoreError):  # what is left is garbage, and collected as such
+                    made.discard()
+
+    def publish_folder(self, collection: str, folder: S3Folder, draft: Draft) -> Manifest:
+        """Make what other machines wrote the newest version.
+
+        Raises:
+            StoreError: The manifest could not be written.
+        """
+        folder.is_named = True  # also by a manifest that is on its way when its writer gives up
+        return self._append(collection, folder.location, folder.entries, draft)
 
     def create(self, key: str, body: bytes) -> None:
         """Create a key with its whole content, unless it is taken."""

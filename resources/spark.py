@@ -18,6 +18,8 @@ from resources import durable
 from resources.java import Java, find_java, prepare_java_home
 from resources.processes import HOST, start_ticks
 from resources.settings import Settings
+from resources.spark_clients import require_client, s3a_options
+from resources.spark_connect import close_remote_session, remote_session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -68,6 +70,9 @@ def spark_session(
 
     wanted = spec or SparkSpec()
     with _LOCK:
+        if wanted.is_connect:
+            return _start_remote(app_name, wanted)
+        close_remote_session()
         running = SparkSession.getActiveSession() or _default_session()
         if running is not None and running.conf.get(_IDENTITY, "") not in {"", _identity(wanted)}:
             _stop(running)
@@ -81,9 +86,25 @@ def stop_spark() -> None:
     from pyspark.sql import SparkSession
 
     with _LOCK:
+        close_remote_session()
         running = SparkSession.getActiveSession() or _default_session()
         if running is not None:
             _stop(running)
+
+
+def _start_remote(app_name: str, spec: SparkSpec) -> SparkSession:
+    """A session on a Spark Connect server; this process's own Spark ends."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    if SparkContext._active_spark_context is not None:
+        _stop(SparkSession.builder.getOrCreate())
+        _end_jvm()
+    options = spark_options(Path(), cores=1, memory_bytes=0)
+    session = remote_session(spec, app_name, options)
+    atexit.register(stop_spark)
+    _silence_query_errors()
+    return session
 
 
 def _stop(running: SparkSession) -> None:
@@ -163,6 +184,7 @@ def cluster_options(spec: SparkSpec) -> dict[str, str]:
     if not spec.is_cluster:
         return options
     options["spark.master"] = spec.master
+    options = s3a_options(os.environ) | options
     if spec.driver_host:
         options["spark.driver.host"] = spec.driver_host
         options["spark.driver.bindAddress"] = "0.0.0.0"  # noqa: S104 - asked for by `driver_host`
@@ -192,6 +214,7 @@ def _start(app_name: str, home: Path, spec: SparkSpec) -> SparkSession:
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
+    require_client(spec, os.environ)
     java = find_java()
     scratch = _make_scratch(home / "spark")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

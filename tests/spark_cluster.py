@@ -1,12 +1,13 @@
-"""A real standalone Spark cluster on loopback: one master, two workers."""
+"""A real standalone Spark cluster on loopback: one master, two workers; or a Connect server."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyspark
@@ -19,17 +20,12 @@ START_SECONDS = 90.0
 
 
 @contextmanager
-def spark_cluster(folder: Path, workers: int = 2) -> Iterator[str]:
-    """The address of a running cluster."""
+def spark_cluster(
+    folder: Path, workers: int = 2, given: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The address of a running cluster, whose machines have what is given in their environment."""
     home = Path(pyspark.__file__).parent
-    environment = {
-        "PATH": os.environ["PATH"],
-        "JAVA_HOME": str(prepare_java_home(find_java(), folder / "java")),
-        "SPARK_LOCAL_IP": HOST,
-        "PYSPARK_PYTHON": sys.executable,
-        "SPARK_WORKER_DIR": str(folder / "work"),
-        "SPARK_LOCAL_DIRS": str(folder / "local"),
-    }
+    environment = _environment(folder, given or {})
     port = free_port(17_077 + os.getpid() % 1000)
     page = free_port(port + 1)
     url = f"spark://{HOST}:{port}"
@@ -58,6 +54,50 @@ def spark_cluster(folder: Path, workers: int = 2) -> Iterator[str]:
     finally:
         for record in reversed(running):
             stop_group(record)
+
+
+@contextmanager
+def connect_server(folder: Path, given: Mapping[str, str]) -> Iterator[str]:
+    """The ``sc://`` address of a running Spark Connect server with two cores."""
+    port = free_port(18_500 + os.getpid() % 1000)
+    deploy = {
+        "spark.connect.grpc.binding.address": HOST,
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.driver.memory": "1g",
+        "spark.ui.enabled": "false",
+    }
+    conf = [word for name, value in deploy.items() for word in ("--conf", f"{name}={value}")]
+    kind = "org.apache.spark.sql.connect.service.SparkConnectServer"
+    command = [
+        Path(pyspark.__file__).parent / "bin" / "spark-submit",
+        *("--class", kind, "--master", "local[2]", *conf, "spark-internal"),
+    ]
+    log = folder / "connect.log"
+    environment = _environment(folder, given)
+    _, record = start_process(command, environment=environment, log=log, directory=folder)
+    try:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+                break
+            time.sleep(0.3)
+        else:
+            raise TimeoutError(log_tail(log))
+        yield f"sc://{HOST}:{port}"
+    finally:
+        stop_group(record)
+
+
+def _environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "JAVA_HOME": str(prepare_java_home(find_java(), folder / "java")),
+        "SPARK_LOCAL_IP": HOST,
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_WORKER_DIR": str(folder / "work"),
+        "SPARK_LOCAL_DIRS": str(folder / "local"),
+        **given,
+    }
 
 
 def _wait(page: int, workers: int, folder: Path) -> None:

@@ -11,7 +11,10 @@ from pydantic import Field, StringConstraints, model_validator
 from mlops_assets.config.base import Spec
 from mlops_assets.config.problems import FieldProblem, FieldProblems, show
 
-MASTER_PATTERN = r"^(local|spark://[^\s/@]+:\d+(,[^\s/@]+:\d+)*|yarn|k8s://https?://[^\s/@]+)$"
+MASTER_PATTERN = (
+    r"^(local|spark://[^\s/@]+:\d+(,[^\s/@]+:\d+)*|yarn|k8s://https?://[^\s/@]+"
+    r"|sc://[^\s/@:;]+(:\d+)?)$"
+)
 MEMORY_PATTERN = r"^[1-9]\d*[mg]$"
 PACKAGE_PATTERN = r"^[\w.-]+:[\w.-]+:[\w.-]+$"
 Memory = Annotated[str, StringConstraints(pattern=MEMORY_PATTERN)]
@@ -45,8 +48,9 @@ class SparkSpec(Spec):
     """Where data are transformed. The default is this machine, by its size."""
 
     master: str = Field(default="local", pattern=MASTER_PATTERN)
-    """``local``, ``spark://<host>:<port>``, ``yarn`` or ``k8s://https://<host>:<port>``. A cluster
-    reads and writes the store itself, which has to be a file system that all its machines share."""
+    """``local``, ``spark://<host>:<port>``, ``yarn``, ``k8s://https://<host>:<port>`` or
+    ``sc://<host>:<port>`` (Spark Connect). A cluster reads and writes the store itself, which has
+    to be in S3 or in a file system that all its machines share."""
     driver_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.:-]{1,253}$")
     """Name or address under which the executors reach this machine. Empty: loopback only."""
     driver_memory: Memory | None = None
@@ -62,6 +66,11 @@ class SparkSpec(Spec):
     def is_cluster(self) -> bool:
         """Whether other processes than this one's JVM do the work."""
         return self.master != "local"
+
+    @property
+    def is_connect(self) -> bool:
+        """Whether a Spark Connect server has the driver too."""
+        return self.master.startswith("sc://")
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> SparkSpec:
@@ -85,9 +94,25 @@ class SparkSpec(Spec):
             for name, value in given.items():
                 found = f"{value}, though master is local"
                 yield FieldProblem(("executors", name), found, "a cluster as `master`, or nothing")
+        elif self.is_connect:
+            yield from self._connect_problems()
         elif self.driver_host is None and not self._is_on_loopback:
             expected = "the name or address under which executors reach this machine"
             yield FieldProblem(("driver_host",), "none", expected)
+
+    def _connect_problems(self) -> Iterator[FieldProblem]:
+        """What is the server's to decide."""
+        for name in ("driver_host", "driver_memory", "packages"):
+            if getattr(self, name):
+                yield FieldProblem((name,), "a value", "nothing: the Connect server has its own")
+        for name, value in self.executors.model_dump().items():
+            if value is not None:
+                expected = "nothing: the Connect server has its own"
+                yield FieldProblem(("executors", name), str(value), expected)
+        for name in self.settings:
+            if not name.startswith("spark.sql."):
+                expected = "settings of a session, which begin with spark.sql."
+                yield FieldProblem(("settings", name), show(name), expected, about_key=True)
 
     @property
     def _is_on_loopback(self) -> bool:

@@ -17,6 +17,7 @@ from mlops_assets.features.columns import check_values
 from mlops_assets.features.increment import INPUTS, Increment, plan_increment
 from mlops_assets.features.row_wise import row_wise
 from mlops_assets.features.sql import build_features, query_errors
+from mlops_assets.tables.executors import read_version, uses_executors
 from mlops_assets.tables.profile import TableProfile
 from mlops_assets.tables.publish import (
     Check,
@@ -28,6 +29,7 @@ from mlops_assets.tables.publish import (
     seconds_since,
     stage_table,
     stored_profile,
+    table_staging,
 )
 
 if TYPE_CHECKING:
@@ -117,13 +119,19 @@ def materialize_features(
         check_values(staged_table, found, spec, where)
         return check(staged_table, found)
 
+    metadata = {"raw_versions": versions, "code_version": code_version}
+    target = TableTarget(store, collection, digest, spec.features.pii, metadata)
+    spark = spark_factory()
+    if uses_executors(spark, store):
+        manifest, profile = _compute_by_executors(project, raw, target, spark, audit)
+        scope = "all rows: the cluster reads the store itself"
+        seconds = seconds_since(started)
+        return FeaturesResult(manifest, profile, False, versions, seconds, scope)
     files = {name: store.files(manifest) for name, manifest in raw.items()}
     base = features_digest(project, {})
     increment = plan_increment(project, store, raw, base, anew=force)
     with store.staging(collection) as staged:
-        table, increment, scope = _compute(project, files, increment, spark_factory(), staged)
-        metadata = {"raw_versions": versions, "code_version": code_version}
-        target = TableTarget(store, collection, digest, spec.features.pii, metadata)
+        table, increment, scope = _compute(project, files, increment, spark, staged)
         if increment is None:
             manifest, profile = publish_table(table, staged, target, check=audit)
         else:
@@ -131,6 +139,24 @@ def materialize_features(
             manifest, profile = extend_table(table, part, target, check=audit)
     seconds = seconds_since(started)
     return FeaturesResult(manifest, profile, False, versions, seconds, scope)
+
+
+def _compute_by_executors(
+    project: Project,
+    raw: Mapping[str, Manifest],
+    target: TableTarget,
+    spark: SparkSession,
+    check: Check,
+) -> tuple[Manifest, TableProfile]:
+    """The query's answer over everything; no file comes to this machine."""
+    spec = project.spec
+    where = f"{project.id} {spec.features.query}"
+    inputs = {name: read_version(spark, target.store, version) for name, version in raw.items()}
+    df = build_features(spark, spec, project.text(spec.features.query), inputs, where=where)
+    with table_staging(target.store, target.collection, spark) as staged:
+        with query_errors(spec, where):
+            table = stage_table(df, staged)
+        return publish_table(table, staged, target, check=check)
 
 
 def _compute(

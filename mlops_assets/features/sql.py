@@ -12,6 +12,7 @@ from mlops_assets.config.problems import nearest
 from mlops_assets.config.project import ProjectSpec
 from mlops_assets.errors import ConfigError, MlopsError
 from mlops_assets.features.columns import cast_columns
+from mlops_assets.tables.shipping import is_connect
 from mlops_assets.tables.spark_errors import summary, translated
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def build_features(
         SchemaError: Its columns do not fit the declared ones.
     """
     with _views(spark, inputs), query_errors(spec, where):
-        result = spark.sql(as_subquery(query, where))
-    return cast_columns(result, spec, where)
+        return cast_columns(spark.sql(as_subquery(query, where)), spec, where)
 
 
 def as_subquery(query: str, where: str) -> str:
@@ -92,7 +92,14 @@ def query_errors(spec: ProjectSpec, where: str) -> Iterator[None]:
 
 @contextmanager
 def _views(spark: SparkSession, inputs: Mapping[str, Sequence[Path] | DataFrame]) -> Iterator[None]:
-    """The sources as views, for as long as the query is analysed."""
+    """The sources as views, for as long as the query is analysed.
+
+    A Connect server analyses a query whenever its table is used: there they stay until the next.
+    """
+    if is_connect(spark):
+        for view in spark.catalog.listTables():
+            if view.isTemporary:
+                spark.catalog.dropTempView(view.name)
     try:
         for name, data in inputs.items():
             files = [str(path) for path in data] if isinstance(data, Sequence) else []
@@ -100,7 +107,7 @@ def _views(spark: SparkSession, inputs: Mapping[str, Sequence[Path] | DataFrame]
             table.createOrReplaceTempView(name)
         yield
     finally:
-        for name in inputs:
+        for name in () if is_connect(spark) else inputs:
             spark.catalog.dropTempView(name)
 
 

@@ -13,14 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
+from mlops_assets.config.sources import FilesSource, SourceBase
 from mlops_assets.errors import EmptyDataError, SourceError, first_few
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.executor_objects import footers, merged, read_objects
 from mlops_assets.sources.landing import landed
+from mlops_assets.sources.objects import is_s3
 from mlops_assets.sources.partitioned import holes
 from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
 from mlops_assets.sources.revisions import slice_of
 from mlops_assets.tables.contract import check_columns
+from mlops_assets.tables.executors import (
+    read_remote,
+    refuse_driver_files,
+    remote_files,
+    uses_executors,
+)
 from mlops_assets.tables.profile import TableProfile
 from mlops_assets.tables.publish import (
     Check,
@@ -31,11 +40,14 @@ from mlops_assets.tables.publish import (
     seconds_since,
     stage_table,
     stored_profile,
+    table_staging,
 )
+from resources.s3_store import S3Store
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
+    from mlops_assets.tables.executor_tasks import RemoteFile
     from resources.store import Column, Manifest, Store
 
 LAYOUT = 1
@@ -122,19 +134,38 @@ def ingest(
     if known is not None:
         return IngestResult(known, stored_profile(known), True, (), seconds_since(started))
     spec = project.spec.sources[source_name]
-    with store.staging(collection) as workspace, store.staging(collection) as staged:
+    with store.staging(collection) as workspace:
         context = SourceContext.of(project, source_name, workspace)
-        source_for(spec).inspect(spec, context)
-        spark = spark_factory()
         with reading(context.where):
-            df = source_for(spec).read(spark, spec, context)
+            df = _read(spec, context, store, spark_factory)
             added = check_columns(df, spec, _columns(store.latest(collection)), context.where)
-            table = stage_table(df, staged)
-        if source_digest(project, source_name) != digest:
-            raise _changed(context)
-        target = TableTarget(store, collection, digest, spec.pii, {"added_columns": added})
-        manifest, profile = publish_table(table, staged, target, check=check)
+        with table_staging(store, collection, df.sparkSession) as staged:
+            with reading(context.where):
+                table = stage_table(df, staged)
+            if source_digest(project, source_name) != digest:
+                raise _changed(context)
+            target = TableTarget(store, collection, digest, spec.pii, {"added_columns": added})
+            manifest, profile = publish_table(table, staged, target, check=check)
     return IngestResult(manifest, profile, False, tuple(added), seconds_since(started))
+
+
+def _read(
+    spec: SourceBase,
+    context: SourceContext,
+    store: Store,
+    spark_factory: Callable[[], SparkSession],
+) -> DataFrame:
+    """The source as a table: looked at before Spark starts, where it is read on this machine."""
+    if isinstance(store, S3Store) and isinstance(spec, FilesSource) and is_s3(spec.uri):
+        spark = spark_factory()
+        if uses_executors(spark, store):
+            return read_objects(spark, spec, context)
+    source_for(spec).inspect(spec, context)
+    spark = spark_factory()
+    if not isinstance(spec, FilesSource):
+        kind = f"a source of type {getattr(spec, 'type', '')}"
+        refuse_driver_files(spark, store, kind, context.where)
+    return source_for(spec).read(spark, spec, context)
 
 
 def _combine(
@@ -165,12 +196,21 @@ def _combine(
             expected="at least one row in a slice",
             fix=f"materialize landing/{source_name}, and look at the source",
         )
-    paths = [p for m in slices for p in store.files(m) if p.suffix == ".parquet"]
+    spark = spark_factory()
+    paths: Sequence[Path] | Sequence[RemoteFile]
     entries = [e for m in slices for e in m.entries if e.path.endswith(".parquet")]
-    has_grown = _has_grown(paths)
-    with reading(where), store.staging(collection) as staged:
-        reader = spark_factory().read.option("mergeSchema", str(has_grown).lower())
-        df = reader.parquet(*(str(path) for path in paths))
+    with reading(where), table_staging(store, collection, spark) as staged:
+        if uses_executors(spark, store):
+            files = [file for m in slices for file in remote_files(store, m)]
+            paths = remote = [file for file in files if file.key.endswith(".parquet")]
+            schemas = footers(remote, where)
+            has_grown = any(not schema.equals(schemas[0]) for schema in schemas)
+            df = read_remote(spark, remote, merged(schemas))
+        else:
+            paths = local = [p for m in slices for p in store.files(m) if p.suffix == ".parquet"]
+            has_grown = _has_grown(local)
+            reader = spark.read.option("mergeSchema", str(has_grown).lower())
+            df = reader.parquet(*map(str, local))
         added = check_columns(df, spec, _columns(store.latest(collection)), where)
         metadata = {"added_columns": added, "slices": len(slices)}
         target = TableTarget(store, collection, digest, spec.pii, metadata)

@@ -26,6 +26,7 @@ from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
 from mlops_assets.sources.revisions import Slices, Taken, slice_of
 from mlops_assets.tables.contract import check_columns
+from mlops_assets.tables.executors import refuse_driver_files
 from mlops_assets.tables.publish import stage_table
 
 if TYPE_CHECKING:
@@ -174,8 +175,14 @@ def _take(
     with store.staging(collection) as workspace, store.staging(collection) as staged:
         context = SourceContext.of(project, source, workspace, window)
         contract = partial(_contract, slices, part, places)
+
+        def start() -> SparkSession:
+            spark = spark_factory()
+            refuse_driver_files(spark, store, "a source in partitions", context.where)
+            return spark
+
         spec = project.spec.sources[source]
-        table = _stage(spec, context, staged, spark_factory, contract)
+        table = _stage(spec, context, staged, start, contract)
         if _digest(project, source, window) != digest:
             raise _changed_while_read(context)
         draft = _draft(part, digest, table, staged)

@@ -44,28 +44,50 @@ def read_csv(spark: SparkSession, found: FileSet, options: TextOptions, where: s
     Raises:
         SchemaError: Headers differ between files, or a declared column is missing.
     """
-    columns = options.columns
     names = read_header(found, options, where)
+    return csv_table(spark, [escaped(file) for file in found.files], names, options, where)
+
+
+def csv_table(
+    spark: SparkSession,
+    rows: list[str] | DataFrame,
+    names: Sequence[str],
+    options: TextOptions,
+    where: str,
+) -> DataFrame:
+    """CSV rows as a table.
+
+    Args:
+        spark: The session.
+        rows: Paths of files, or lines without headers.
+        names: Names of the columns.
+        options: How the rows are written.
+        where: The source, for messages.
+
+    Raises:
+        SchemaError: A declared column is missing.
+    """
+    columns = options.columns
+    has_header = options.header and isinstance(rows, list)
     require_columns(columns, names, where, "declared column")
     reader = (
         spark.read.option("sep", options.delimiter)
-        .option("header", options.header)
+        .option("header", has_header)
         .option("enforceSchema", False)
         .option("nullValue", options.null_value)
         .option("quote", '"')
         .option("escape", '"')
         .option("mode", "FAILFAST")
     )
-    paths = [escaped(file) for file in found.files]
     if all(name in columns for name in names):
-        return reader.schema(_schema(spark, columns, names, where)).csv(paths)
-    inferred = reader.option("inferSchema", True).csv(paths)
-    if not options.header:
+        return reader.schema(_schema(spark, columns, names, where)).csv(rows)
+    inferred = reader.option("inferSchema", True).csv(rows)
+    if not has_header:
         inferred = inferred.toDF(*names)
     if not columns:
         return inferred
     types = {field.name: field.dataType.simpleString() for field in inferred.schema}
-    return reader.schema(_schema(spark, types | dict(columns), names, where)).csv(paths)
+    return reader.schema(_schema(spark, types | dict(columns), names, where)).csv(rows)
 
 
 def read_jsonl(spark: SparkSession, found: FileSet, options: TextOptions, where: str) -> DataFrame:
@@ -74,16 +96,32 @@ def read_jsonl(spark: SparkSession, found: FileSet, options: TextOptions, where:
     Raises:
         SchemaError: A declared column is in no record.
     """
+    return jsonl_table(spark, [escaped(file) for file in found.files], options, where)
+
+
+def jsonl_table(
+    spark: SparkSession, rows: list[str] | DataFrame, options: TextOptions, where: str
+) -> DataFrame:
+    """JSON records as a table.
+
+    Args:
+        spark: The session.
+        rows: Paths of files, or lines.
+        options: The declared columns.
+        where: The source, for messages.
+
+    Raises:
+        SchemaError: A declared column is in no record.
+    """
     columns = options.columns
     reader = spark.read.option("mode", "FAILFAST")
-    paths = [escaped(file) for file in found.files]
-    inferred = reader.json(paths)
+    inferred = reader.json(rows)
     names = inferred.columns
     require_columns(columns, names, where, "declared column")
     if not columns:
         return inferred
     types = {field.name: field.dataType.simpleString() for field in inferred.schema}
-    return reader.schema(_schema(spark, types | dict(columns), names, where)).json(paths)
+    return reader.schema(_schema(spark, types | dict(columns), names, where)).json(rows)
 
 
 def read_header(found: FileSet, options: TextOptions, where: str) -> list[str]:

@@ -45,6 +45,13 @@ class Fingerprint:
             self._sums[position] = (self._sums[position] + total) % 2**64
         self.rows += rows
 
+    def merge(self, other: Fingerprint) -> None:
+        """Take in the rows that another one has seen."""
+        self._sums = [
+            (mine + theirs) % 2**64 for mine, theirs in zip(self._sums, other._sums, strict=True)
+        ]
+        self.rows += other.rows
+
     def data_version(self, columns: Sequence[Column]) -> str:
         """``sha256:<hex>`` of names, types and rows."""
         shape = [(column.name, column.type) for column in columns]
@@ -69,6 +76,10 @@ class DistinctSketch:
         if len(hashes):
             merged = np.unique(np.concatenate([self._smallest, _unique(hashes)]))
             self._smallest = merged[:_SKETCH_SIZE]
+
+    def merge(self, other: DistinctSketch) -> None:
+        """Take in the values that another one has seen."""
+        self.add(other._smallest)
 
     def count(self) -> int:
         """The estimate."""

@@ -69,6 +69,43 @@ class TableProfile:
         )
 
 
+class TableSummary:
+    """Gathers a table's profile; what was gathered of its parts can be put together.
+
+    Args:
+        columns: Its columns, in their order, with Spark SQL's names of their types.
+        pii: Columns with personal data: only counts are taken from them, no values.
+    """
+
+    def __init__(self, columns: Sequence[Column], pii: Collection[str] = ()) -> None:
+        self._columns = tuple(columns)
+        self._fingerprint = Fingerprint()
+        self._summaries = [ColumnSummary(column, hidden=column.name in pii) for column in columns]
+
+    def add_file(self, file: Path) -> None:
+        """Take in a Parquet file's rows."""
+        for batch in _batches(file):
+            hashed = [hash_values(array) for array in batch.columns]
+            for summary, array, hashes in zip(self._summaries, batch.columns, hashed, strict=True):
+                summary.add(array, hashes)
+            self._fingerprint.add(hashed, batch.num_rows)
+
+    def merge(self, other: TableSummary) -> None:
+        """Take in what another one has gathered of other rows with the same columns."""
+        self._fingerprint.merge(other._fingerprint)
+        for mine, theirs in zip(self._summaries, other._summaries, strict=True):
+            mine.merge(theirs)
+
+    def profile(self) -> TableProfile:
+        """What was gathered."""
+        return TableProfile(
+            rows=self._fingerprint.rows,
+            columns=self._columns,
+            statistics=tuple(summary.statistics() for summary in self._summaries),
+            data_version=self._fingerprint.data_version(self._columns),
+        )
+
+
 def profile(
     files: Sequence[Path], columns: Sequence[Column], *, pii: Collection[str] = ()
 ) -> TableProfile:
@@ -79,24 +116,14 @@ def profile(
         columns: Its columns, in their order, with Spark SQL's names of their types.
         pii: Columns with personal data: only counts are taken from them, no values.
     """
-    fingerprint = Fingerprint()
-    summaries = [ColumnSummary(column, hidden=column.name in pii) for column in columns]
-    for batch in _batches(files):
-        hashed = [hash_values(array) for array in batch.columns]
-        for summary, array, hashes in zip(summaries, batch.columns, hashed, strict=True):
-            summary.add(array, hashes)
-        fingerprint.add(hashed, batch.num_rows)
-    return TableProfile(
-        rows=fingerprint.rows,
-        columns=tuple(columns),
-        statistics=tuple(summary.statistics() for summary in summaries),
-        data_version=fingerprint.data_version(columns),
-    )
+    found = TableSummary(columns, pii)
+    for file in files:
+        found.add_file(file)
+    return found.profile()
 
 
-def _batches(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+def _batches(file: Path) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    for file in files:
-        with pq.ParquetFile(file) as parquet:
-            yield from parquet.iter_batches(batch_size=_BATCH_ROWS)
+    with pq.ParquetFile(file) as parquet:
+        yield from parquet.iter_batches(batch_size=_BATCH_ROWS)

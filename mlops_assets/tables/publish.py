@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.errors import EmptyDataError, StoreError
+from mlops_assets.tables.executor_tasks import RemoteFile
+from mlops_assets.tables.executors import (
+    folder_files,
+    is_elsewhere,
+    profile_remote,
+    read_folder,
+    uses_executors,
+    write_remote,
+)
 from mlops_assets.tables.profile import TableProfile, profile
+from mlops_assets.tables.shared_folder import parquet_writer, write_counted
+from resources.s3_folder import S3Folder
+from resources.s3_store import S3Store
 from resources.store import Column, Draft, FileEntry, Manifest, Store
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 PROFILE = "profile"
 """Where a manifest's metadata keep the profile."""
@@ -43,15 +56,40 @@ class TableTarget:
     metadata: Mapping[str, Any]
 
 
-def stage_table(df: DataFrame, folder: Path) -> DataFrame:
-    """Write a table as Parquet into a folder, and open what was written."""
-    df.write.mode("append").option("maxRecordsPerFile", MAX_ROWS_PER_FILE).parquet(str(folder))
+@contextmanager
+def table_staging(store: Store, collection: str, spark: SparkSession) -> Iterator[Path | S3Folder]:
+    """A private place that whoever computes can write to, for a block.
+
+    It is a folder of this machine or of a shared file system; in S3, where a cluster computes.
+    """
+    if isinstance(store, S3Store) and uses_executors(spark, store):
+        with store.folder(collection) as remote:
+            yield remote
+    else:
+        with store.staging(collection) as local:
+            yield local
+
+
+def stage_table(df: DataFrame, folder: Path | S3Folder) -> DataFrame:
+    """Write a table as Parquet into a folder, and open what was written.
+
+    Raises:
+        StoreError: S3 cannot be written.
+        EnvironmentProblemError: A cluster's machines do not share the folder.
+    """
+    if isinstance(folder, S3Folder):
+        write_remote(df, folder, MAX_ROWS_PER_FILE)
+        return read_folder(df.sparkSession, folder, df.schema)
+    if is_elsewhere(df.sparkSession):
+        write_counted(df, folder, rows_per_file=MAX_ROWS_PER_FILE)
+    else:
+        parquet_writer(df, MAX_ROWS_PER_FILE).parquet(str(folder))
     _tidy(folder)
     return df.sparkSession.read.parquet(str(folder))
 
 
 def publish_table(
-    staged: DataFrame, folder: Path, target: TableTarget, *, check: Check
+    staged: DataFrame, folder: Path | S3Folder, target: TableTarget, *, check: Check
 ) -> tuple[Manifest, TableProfile]:
     """Profile and check a staged table, then publish it.
 
@@ -68,17 +106,26 @@ def publish_table(
         EmptyDataError: There are no rows.
         QualityError: The check refuses the data; nothing is published.
     """
-    found, metadata = _audited(staged, sorted(folder.glob("*.parquet")), target, check)
+    files: Sequence[Path] | Sequence[RemoteFile]
+    if isinstance(folder, S3Folder):
+        files = folder_files(folder)
+    else:
+        files = sorted(folder.glob("*.parquet"))
+    found, metadata = _audited(staged, files, target, check)
 
     def publish(draft: Draft) -> Manifest:
-        return target.store.publish(target.collection, folder, draft)
+        if not isinstance(folder, S3Folder):
+            return target.store.publish(target.collection, folder, draft)
+        if isinstance(target.store, S3Store):
+            return target.store.publish_folder(target.collection, folder, draft)
+        raise TypeError("a folder in S3 belongs to a store in S3")
 
     return _publish(publish, target, found, metadata), found
 
 
 def combine_tables(
     table: DataFrame,
-    files: Sequence[Path],
+    files: Sequence[Path] | Sequence[RemoteFile],
     entries: Sequence[FileEntry],
     target: TableTarget,
     *,
@@ -154,10 +201,13 @@ def extend_table(
 
 
 def _audited(
-    table: DataFrame, files: Sequence[Path], target: TableTarget, check: Check
+    table: DataFrame,
+    files: Sequence[Path] | Sequence[RemoteFile],
+    target: TableTarget,
+    check: Check,
 ) -> tuple[TableProfile, dict[str, Any]]:
     columns = [Column(name=f.name, type=f.dataType.simpleString()) for f in table.schema]
-    found = profile(files, columns, pii=target.pii)
+    found = _profile(table, files, columns, target.pii)
     if found.rows == 0:
         raise EmptyDataError(
             "there are no rows",
@@ -167,6 +217,20 @@ def _audited(
         )
     verdict = check(table, found) or {}
     return found, {**target.metadata, PROFILE: found.to_dict(), **verdict}
+
+
+def _profile(
+    table: DataFrame,
+    files: Sequence[Path] | Sequence[RemoteFile],
+    columns: Sequence[Column],
+    pii: Sequence[str],
+) -> TableProfile:
+    """The profile, made where the files are."""
+    local = [file for file in files if isinstance(file, Path)]
+    remote = [file for file in files if isinstance(file, RemoteFile)]
+    if remote:
+        return profile_remote(table.sparkSession, remote, columns, pii)
+    return profile(local, columns, pii=pii)
 
 
 def reusable(store: Store, collection: str, inputs_digest: str) -> Manifest | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
 
 from mlops_assets.errors import MlopsError, StoreError
+from mlops_assets.tables.executor_tasks import MARK
+from mlops_assets.tables.shared_folder import unshared
 
 _FILE = re.compile(r"file:/+(?:[^\s,;\"'\])]|\\ )+")
 _ERROR = re.compile(r"\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*)\] (.*)")
@@ -23,7 +26,8 @@ def translated(to_error: Callable[[str], MlopsError]) -> Iterator[None]:
         to_error: Makes the error from Spark's text, all causes included.
 
     Raises:
-        StoreError: The disk is full.
+        StoreError: The disk is full, or an executor says what is wrong with a file in S3.
+        EnvironmentProblemError: An executor does not see a file that is here.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -38,7 +42,18 @@ def translated(to_error: Callable[[str], MlopsError]) -> Iterator[None]:
                 found=summary(text),
                 fix="free space, then run again; nothing was published",
             ) from error
-        raise to_error(text) from error
+        raise (_of_executor(text) or unshared(text, named_file(text)) or to_error(text)) from error
+
+
+def _of_executor(text: str) -> StoreError | None:
+    """The engine's own error that a task of an executor raised."""
+    for tail in text.split(MARK)[1:]:
+        try:
+            parts, _ = json.JSONDecoder().raw_decode(tail)
+        except ValueError:  # the place in the code, in a stack
+            continue
+        return StoreError(parts.pop("problem"), **parts)
+    return None
 
 
 def full_text(error: Exception) -> str:

@@ -87,6 +87,17 @@ class ColumnSummary:
         if not self.hidden:
             self._add_values(array)
 
+    def merge(self, other: ColumnSummary) -> None:
+        """Take in what another one has gathered of the same column."""
+        self.kind = other.kind if self.kind == "other" else self.kind
+        self.nulls += other.nulls
+        self.nans += other.nans
+        self.infinite += other.infinite
+        if other.smallest is not None:
+            self._widen(other.smallest, other.largest)
+        self.moments.merge(other.moments)
+        self.distinct.merge(other.distinct)
+
     def statistics(self) -> ColumnStatistics:
         """What was gathered."""
         shown = not self.hidden
@@ -135,7 +146,9 @@ class ColumnSummary:
         import pyarrow.compute as pc
 
         found = pc.min_max(_comparable(array))
-        low, high = _scalar(found["min"]), _scalar(found["max"])
+        self._widen(_scalar(found["min"]), _scalar(found["max"]))
+
+    def _widen(self, low: Any, high: Any) -> None:
         self.smallest = low if self.smallest is None else min(self.smallest, low)
         self.largest = high if self.largest is None else max(self.largest, high)
 
@@ -154,7 +167,14 @@ class Moments:
         if count == 0:
             return
         mean = float(values.mean())
-        squares = float(np.square(values - mean).sum())
+        self._add(count, mean, float(np.square(values - mean).sum()))
+
+    def merge(self, other: Moments) -> None:
+        """Take in the numbers that another one has seen."""
+        if other.count:
+            self._add(other.count, other.mean, other._squares)
+
+    def _add(self, count: int, mean: float, squares: float) -> None:
         total = self.count + count
         step = mean - self.mean
         self._squares += squares + step * step * self.count * count / total
