@@ -95,6 +95,13 @@ class MLProject(dg.Component):
         """
         return cls(load_project(Path(context.path), Path(context.project_root)))
 
+    @classmethod
+    def get_code_references_for_yaml(
+        cls, yaml_path: Path, source_position: Any, context: dg.ComponentLoadContext
+    ) -> list[Any]:
+        """None: each asset already refers to the project's YAML."""
+        return []
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The project's assets and checks."""
         from mlops_assets.assets import build_project_definitions

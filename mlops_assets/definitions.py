@@ -1,12 +1,14 @@
 """Composition root: the Dagster definitions of a team, built when they are asked for.
 
 ``workspace.yaml`` names one code location per team, ``attribute: <team>``. The attribute does not
-exist until Dagster asks for it: :func:`__getattr__` then loads that team's folders and no others.
+exist until Dagster asks for it: :func:`__getattr__` then loads that team's folders and no others,
+and in the worker of a run only the projects that the run is of.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,18 +16,22 @@ from typing import Any
 import dagster as dg
 from dagster import ComponentTree
 
+from mlops_assets.assets import build_project_definitions
 from mlops_assets.assets.broken import build_broken_definitions
 from mlops_assets.assets.platform import PlatformResource
-from mlops_assets.config.discovery import team_folders
+from mlops_assets.config.discovery import team_folders, team_projects
 from mlops_assets.config.files import PROJECTS
 from mlops_assets.config.loader import discover, load_project
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
+from mlops_assets.launching.worker import projects_of_this_run
 from resources.settings import Settings
 from sensors import build_team_schedules, build_team_sensors
 
 
-def build_team_definitions(team: str, root: Path) -> dg.Definitions:
+def build_team_definitions(
+    team: str, root: Path, only: Collection[str] | None = None
+) -> dg.Definitions:
     """Everything one team owns: its projects, and any other Dagster folder beside them.
 
     A folder that cannot be loaded is shown as a placeholder with its error; the others load.
@@ -33,14 +39,20 @@ def build_team_definitions(team: str, root: Path) -> dg.Definitions:
     Args:
         team: Folder name under ``project_configs``.
         root: Project root, the folder of ``workspace.yaml``.
+        only: Projects that are wanted; ignored where the team has other folders than projects,
+            because those may refer to any project.
     """
     parts: list[dg.Definitions] = []
     projects: list[Project] = []
-    ours = {project.name for project in discover(root) if project.team == team}
-    for folder in team_folders(root, team):
+    ours = {project.name for project in team_projects(root, team)}
+    folders = team_folders(root, team)
+    if only is not None and ours.issuperset(only) and ours.issuperset(f.name for f in folders):
+        folders = [folder for folder in folders if folder.name in only]
+    for folder in folders:
         try:
             project = load_project(folder, root) if folder.name in ours else None
-            parts.append(build_folder_definitions(folder, root))
+            part = build_project_definitions(project) if project else None
+            parts.append(part or build_folder_definitions(folder, root))
         except MlopsError as error:
             parts.append(build_broken_definitions(team, folder.name, str(error)))
         except Exception as error:  # noqa: BLE001 - a team's own code may raise anything
@@ -121,4 +133,4 @@ def __getattr__(name: str) -> Any:
     root = Settings.from_environment().root
     if not (root / PROJECTS / name).is_dir():
         raise AttributeError(f"no team {name!r}: there is no folder {PROJECTS}/{name} in {root}")
-    return build_team_definitions(name, root)
+    return build_team_definitions(name, root, projects_of_this_run(name))

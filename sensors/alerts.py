@@ -12,6 +12,7 @@ import dagster as dg
 
 from mlops_assets.alerts.episodes import FRESHNESS, Episode, Finding, raise_alerts
 from mlops_assets.assets.platform import PlatformResource
+from sensors.pace import pace
 
 if TYPE_CHECKING:
     from mlops_assets.alerts.delivery import Outbox
@@ -37,7 +38,7 @@ def build_alerts_sensor(team: str) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{team}__alerts",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=pace(30),
         description="Tells people about failed checks, gates and deployments, and stale data.",
     )
     def alerts_sensor(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from mlops_assets.config.project import Project
+from sensors.pace import pace
 
 
 def build_automation_sensors(
@@ -28,6 +29,6 @@ def _build(name: str, projects: Sequence[Project]) -> dg.AutomationConditionSens
         name=name,
         target=dg.AssetSelection.groups(*(project.id.group for project in projects)),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=pace(30),
         description="Materializes what changed data or configuration make stale.",
     )

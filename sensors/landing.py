@@ -16,6 +16,7 @@ from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.keys import LANDING_TAG
+from sensors.pace import pace
 from sensors.requests import request, waits_for_decision
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
             *(p.id.raw_key(name) for p, name in growing if name in p.spec.sources),
         ),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=pace(30),
         description="Takes what is new of growing sources, when there is enough or it is time.",
     )
     def landing(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:

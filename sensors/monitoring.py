@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
+from sensors.pace import pace
+from sensors.repeats import repeats
 from sensors.requests import monitoring_keys, request
+from sensors.rounds import RESUME, Round
 
 
 def build_monitoring_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition:
@@ -24,7 +28,7 @@ def build_monitoring_sensor(team: str, projects: Sequence[Project]) -> dg.Sensor
         name=f"{team}__monitoring",
         target=dg.AssetSelection.assets(*(k for p in projects for k in monitoring_keys(p))),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=pace(60),
         description="Closes monitoring windows when new requests or labels are there.",
     )
     def monitoring_sensor(
@@ -33,7 +37,8 @@ def build_monitoring_sensor(team: str, projects: Sequence[Project]) -> dg.Sensor
         seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
         requests: list[dg.RunRequest] = []
         problems: list[str] = []
-        for project in projects:
+        turn = Round(projects, lambda project: str(project.id), seen.pop(RESUME, None))
+        for project in turn:
             name = str(project.id)
             try:
                 state = files_state(project, platform)
@@ -46,10 +51,11 @@ def build_monitoring_sensor(team: str, projects: Sequence[Project]) -> dg.Sensor
                 keys = monitoring_keys(project)
                 requests.append(request(project, keys, run_key=run_key, cause="new traffic"))
                 seen[name] = state
-        cursor = json.dumps(seen, sort_keys=True)
+        requests += repeats(context.instance, f"{team}__monitoring", datetime.now(UTC), requests)
+        cursor = json.dumps(seen | {RESUME: turn.resume}, sort_keys=True)
         if requests:
             return dg.SensorResult(run_requests=requests, cursor=cursor)
-        reason = "; ".join([f"no new files of {len(projects)} projects", *problems])
+        reason = "; ".join([f"no new files of {len(projects)} projects", *problems, *turn.notes])
         return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
     return monitoring_sensor

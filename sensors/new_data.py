@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,10 +15,13 @@ from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.keys import CAUSE_TAG, ProjectId
+from sensors.pace import pace
+from sensors.repeats import repeats
 from sensors.requests import waits_for_decision
+from sensors.rounds import RESUME, Round
 
-BUDGET_SECONDS = 40.0
-"""Time for one tick; the sources that it did not reach come first in the next one."""
+if TYPE_CHECKING:
+    from resources.store import Store
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class SourceState:
         project: Its project.
         source: Its name.
         digest: Identity of its bytes now.
-        ingested: Identity of the bytes that were ingested last, if any.
-        sequence: Number of the version published last, 0 if none.
+        ingested: Identity of the bytes that were ingested last, if any; not asked for while the
+            bytes are those of the tick before.
+        sequence: Number of the version published last, 0 if none or not asked for.
     """
 
     project: ProjectId
@@ -49,74 +54,87 @@ def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
 
     Its cursor holds each source's last seen digest; a run's key contains the digest and the
     version before it, so that a killed daemon neither loses nor repeats an ingestion. A source
-    that cannot be read is reported as such and does not hold the others up.
+    that cannot be read is reported as such and does not hold the others up. An ingestion that
+    failed for a reason that may pass is asked for again.
     """
-    sources = [
-        (project, name)
-        for project in projects
-        for name, spec in project.spec.sources.items()
-        if spec.slices is None
-    ]
-    if not sources:
+    reading = [project for project in projects if whole_sources(project)]
+    if not reading:
         return None
+    keys = [p.id.raw_key(name) for p in reading for name in whole_sources(p)]
 
     @dg.sensor(
         name=f"{team}__new_data",
-        target=dg.AssetSelection.assets(*(p.id.raw_key(name) for p, name in sources)),
+        target=dg.AssetSelection.assets(*keys),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=pace(60),
         description="Ingests a source when its content changed.",
     )
     def new_data(
         context: dg.SensorEvaluationContext, platform: PlatformResource
     ) -> dg.SensorResult:
         seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
-        store = platform.store()
-        wanted = [item for item in sources if not waits_for_decision(item[0], store)]
-        states, problems = scan(wanted, seen, platform)
+        turn = Round(reading, lambda project: str(project.id), seen.pop(RESUME, None))
+        states, waiting, problems = scan(turn, seen, platform.store())
+        problems += turn.notes
         for problem in problems:
             context.log.warning(problem)
         requests = build_run_requests(changed(states, seen))
-        cursor = json.dumps(seen | {s.cursor_key: s.digest for s in states}, sort_keys=True)
+        requests += repeats(context.instance, f"{team}__new_data", datetime.now(UTC), requests)
+        seen |= {state.cursor_key: state.digest for state in states}
+        cursor = json.dumps(seen | {RESUME: turn.resume}, sort_keys=True)
         if requests:
             return dg.SensorResult(run_requests=requests, cursor=cursor)
-        reason = f"nothing new in {len(states)} of {len(wanted)} sources"
-        if len(wanted) < len(sources):
-            reason += f"; {len(sources) - len(wanted)} are read when a retrain is decided"
+        reason = f"nothing new in {len(states)} of {len(keys) - waiting} sources"
+        if waiting:
+            reason += f"; {waiting} are read when a retrain is decided"
         reason = "; ".join([reason, *problems])
         return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
     return new_data
 
 
+def whole_sources(project: Project) -> list[str]:
+    """The sources that are read whole."""
+    return [name for name, spec in project.spec.sources.items() if spec.slices is None]
+
+
 def scan(
-    sources: Iterable[tuple[Project, str]], seen: Mapping[str, str], platform: PlatformResource
-) -> tuple[list[SourceState], list[str]]:
-    """Look at every source that the time budget reaches, those never seen first.
+    projects: Iterable[Project], seen: Mapping[str, str], store: Store
+) -> tuple[list[SourceState], int, list[str]]:
+    """Look at the bytes of every source, and at nothing else where they are as they were seen.
 
     Returns:
-        The states, and one sentence for each source that could not be read.
+        The states, how many sources are left until a retrain is decided, and one sentence for each
+        project or source that could not be read.
     """
+    states: list[SourceState] = []
+    waiting = 0
+    problems: list[str] = []
+    for project in projects:
+        names = whole_sources(project)
+        try:
+            if waits_for_decision(project, store):
+                waiting += len(names)
+                continue
+        except MlopsError as error:
+            problems.append(f"{project.id}: {error.problem}")
+            continue
+        for name in names:
+            try:
+                states.append(_state(project, name, seen, store))
+            except MlopsError as error:
+                problems.append(f"{project.id} {name}: {error.problem}")
+    return states, waiting, problems
+
+
+def _state(project: Project, name: str, seen: Mapping[str, str], store: Store) -> SourceState:
     from mlops_assets.sources.ingest import source_digest
 
-    store = platform.store()
-    end = time.monotonic() + BUDGET_SECONDS
-    states: list[SourceState] = []
-    problems: list[str] = []
-    for project, name in sorted(sources, key=lambda item: f"{item[0].id}/{item[1]}" in seen):
-        if time.monotonic() > end:
-            problems.append("the time budget ended; the rest follows in the next tick")
-            break
-        try:
-            digest = source_digest(project, name)
-            latest = store.latest(project.id.raw_collection(name))
-        except MlopsError as error:
-            problems.append(f"{project.id} {name}: {error.problem}")
-            continue
-        ingested = latest.inputs_digest if latest else None
-        sequence = latest.sequence if latest else 0
-        states.append(SourceState(project.id, name, digest, ingested, sequence))
-    return states, problems
+    digest = source_digest(project, name)
+    is_as_before = digest == seen.get(f"{project.id}/{name}")
+    latest = None if is_as_before else store.latest(project.id.raw_collection(name))
+    ingested = latest.inputs_digest if latest else None
+    return SourceState(project.id, name, digest, ingested, latest.sequence if latest else 0)
 
 
 def changed(states: Iterable[SourceState], seen: Mapping[str, str]) -> list[SourceState]:

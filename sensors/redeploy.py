@@ -11,10 +11,14 @@ from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.keys import ACCEPTED_VERDICTS
+from sensors.pace import pace
 from sensors.requests import request
+from sensors.rounds import Round
 
 AFTER = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=3), timedelta(hours=12))
 """When a deployment is tried again, counted from the evaluation that accepted it."""
+SETTLED = frozenset({"promote", "rollback", "quarantine", "retire"})
+TAKEN_BACK = frozenset({"rollback", "retire"})
 
 
 def build_redeploy_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition:
@@ -28,7 +32,7 @@ def build_redeploy_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
         name=f"{team}__redeploy",
         target=dg.AssetSelection.assets(*(dg.AssetKey(p.id.deployment_key) for p in projects)),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=pace(60),
         description="Tries a failed deployment again, a bounded number of times.",
     )
     def redeploy_sensor(
@@ -36,7 +40,8 @@ def build_redeploy_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
     ) -> dg.SensorResult:
         requests: list[dg.RunRequest] = []
         problems: list[str] = []
-        for project in projects:
+        turn = Round(projects, lambda project: str(project.id), context.cursor)
+        for project in turn:
             try:
                 due = attempt_due(project, platform, datetime.now(UTC))
             except MlopsError as error:
@@ -47,9 +52,10 @@ def build_redeploy_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
                 run_key = f"redeploy:{project.id}:{due}"
                 requests.append(request(project, keys, run_key=run_key, cause="failed deployment"))
         if requests:
-            return dg.SensorResult(run_requests=requests)
-        reason = "; ".join([f"nothing to deploy in {len(projects)} projects", *problems])
-        return dg.SensorResult(skip_reason=reason)
+            return dg.SensorResult(run_requests=requests, cursor=turn.resume)
+        nothing = f"nothing to deploy in {len(projects)} projects"
+        reason = "; ".join([nothing, *problems, *turn.notes])
+        return dg.SensorResult(skip_reason=reason, cursor=turn.resume)
 
     return redeploy_sensor
 
@@ -65,11 +71,10 @@ def attempt_due(project: Project, platform: PlatformResource, now: datetime) -> 
     attempts = sum(now - evaluation.created_at >= wait for wait in AFTER)
     if not attempts:
         return None
-    entries = Ledger(store, project.id.ledger_prefix).entries()
     bundle = evaluation.metadata["bundle_id"]
-    settled = {"promote", "rollback", "quarantine", "retire"}
-    if any(entry.action in settled and entry.bundle_id == bundle for entry in entries):
-        return None
-    if any(e.action in ("rollback", "retire") and e.at > evaluation.created_at for e in entries):
-        return None
+    for entry in Ledger(store, project.id.ledger_prefix).newest_first():
+        if entry.action in SETTLED and entry.bundle_id == bundle:
+            return None
+        if entry.action in TAKEN_BACK and entry.at > evaluation.created_at:
+            return None
     return f"{evaluation.sequence}:{attempts}"

@@ -57,4 +57,4 @@ def waits_for_decision(project: Project, store: Store) -> bool:
 
     if not project.spec.retrains_on_decision:
         return False
-    return Ledger(store, project.id.ledger_prefix).state().champion is not None
+    return Ledger(store, project.id.ledger_prefix).is_live()

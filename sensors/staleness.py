@@ -10,7 +10,9 @@ import dagster as dg
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.base import format_duration
 from mlops_assets.config.project import Project
+from sensors.pace import pace
 from sensors.requests import lifecycle_keys, request
+from sensors.rounds import Round
 
 
 def build_staleness_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition:
@@ -25,7 +27,7 @@ def build_staleness_sensor(team: str, projects: Sequence[Project]) -> dg.SensorD
         name=f"{team}__staleness",
         target=dg.AssetSelection.assets(*(k for p in projects for k in lifecycle_keys(p))),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=300,
+        minimum_interval_seconds=pace(300),
         description="Retrains a model that is older than monitoring.freshness.model.",
     )
     def staleness_sensor(
@@ -34,7 +36,8 @@ def build_staleness_sensor(team: str, projects: Sequence[Project]) -> dg.SensorD
         store = platform.store()
         now = datetime.now(UTC)
         requests = []
-        for project in projects:
+        turn = Round(projects, lambda project: str(project.id), context.cursor)
+        for project in turn:
             limit = project.spec.monitoring.freshness.model
             model = store.latest(project.id.bundles_collection)
             if limit is None or model is None or now - model.created_at <= limit:
@@ -49,7 +52,8 @@ def build_staleness_sensor(team: str, projects: Sequence[Project]) -> dg.SensorD
                 )
             )
         if requests:
-            return dg.SensorResult(run_requests=requests)
-        return dg.SensorResult(skip_reason=f"the models of {len(projects)} projects are fresh")
+            return dg.SensorResult(run_requests=requests, cursor=turn.resume)
+        reason = "; ".join([f"the models of {len(projects)} projects are fresh", *turn.notes])
+        return dg.SensorResult(skip_reason=reason, cursor=turn.resume)
 
     return staleness_sensor

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mlops_assets.errors import EnvironmentProblemError
-
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -46,19 +44,11 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         Raises:
             ConfigError: The team's settings are wrong.
-            EnvironmentProblemError: It does not start, or cannot reach the store.
+            EnvironmentProblemError: It does not start.
         """
         from mlops_assets.config.team import team_spark
         from resources.spark import spark_session
 
         settings = self.settings()
         spec = project.spec.spark or team_spark(project.id.team, settings.root, os.environ)
-        if spec.is_cluster and "://" in settings.store_uri:
-            raise EnvironmentProblemError(
-                "a Spark cluster needs a store that all its machines share",
-                where=f"{project.id} spark.master {spec.master}",
-                found=settings.store_uri,
-                expected="a folder of a file system that the cluster and this machine share",
-                fix="set MLOPS_STORE_URI to such a folder, or use `master: local`",
-            )
         return spark_session(home=settings.home, spec=spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import wraps
@@ -11,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.assets.failures import reported
+from mlops_assets.config.files import CONFIG_FILE
 from mlops_assets.config.project import Project
 from mlops_assets.launching.tags import RUN_TAGS_METADATA, compute_tags
 
@@ -55,7 +57,6 @@ def project_asset(
         return decorator(_reporting(project, body))
 
     freshness = dg.FreshnessPolicy.time_window(fail_window=fresh_for) if fresh_for else None
-    run_tags = compute_tags(project.spec.compute)
     decorator: Decorator = dg.asset(
         key=dg.AssetKey(path),
         deps=[dg.AssetKey(dep) for dep in deps],
@@ -68,12 +69,24 @@ def project_asset(
         automation_condition=condition if project.spec.automation.enabled else None,
         check_specs=checks,
         freshness_policy=freshness,
-        metadata={RUN_TAGS_METADATA: dg.MetadataValue.json(run_tags)} if run_tags else None,
+        metadata=_metadata(project),
         pool=pool,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
     )
     return decorate
+
+
+def _metadata(project: Project) -> dict[str, Any]:
+    """Where the UI finds the YAML, and the tags of every run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        path = str(project.directory / CONFIG_FILE)
+        file = dg.LocalFileCodeReference(file_path=path, line_number=1)
+        references = dg.CodeReferencesMetadataValue(code_references=[file])
+    run_tags = compute_tags(project.spec.compute)
+    tags = {RUN_TAGS_METADATA: dg.MetadataValue.json(run_tags)} if run_tags else {}
+    return {"dagster/code_references": references, **tags}
 
 
 def _reporting(project: Project, body: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,6 +18,8 @@ from mlops_assets.errors import ConfigError
 if TYPE_CHECKING:
     import dagster as dg
 
+    from mlops_assets.config.compute import ComputeSpec
+    from mlops_assets.keys import ProjectId
     from resources.settings import Settings
 
 STAGES = ("raw", "features", "model", "evaluation", "deployment")
@@ -62,12 +64,15 @@ def run_lifecycle(
         assets: These, instead of the stages'.
         tags: Further run tags.
     """
+    from mlops_assets.assets import build_project_definitions
     from mlops_assets.assets.settings import FORCE_TAG
     from mlops_assets.cli.progress import RunProgress
-    from mlops_assets.definitions import build_folder_definitions, compose
+    from mlops_assets.definitions import compose
     from mlops_assets.launching.command_line import settle_dead_runs, worker_tag
 
-    parts = [build_folder_definitions(project.directory, settings.root)]
+    for line in compute_notes(project.id, project.spec.compute):
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    parts = [build_project_definitions(project)]
     definitions = compose(parts, [], project.id.team, settings.root)
     job = definitions.resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())
@@ -88,6 +93,18 @@ def run_lifecycle(
             raise_on_error=False,
         )
     return progress.outcome(run_id)
+
+
+def compute_notes(project: ProjectId, compute: ComputeSpec) -> list[str]:
+    """What to say of wishes in ``compute:`` that a run in this process cannot follow."""
+    if compute.is_default:
+        return []
+    asked = compute.model_dump(mode="json", exclude_defaults=True)
+    shown = ", ".join(f"{name}: {value}" for name, value in asked.items())
+    return [
+        f"{project}: `compute:` ({shown}) is not followed by this command, which works in its own "
+        "process; runs of the Dagster instance, by hand or by automation, follow it"
+    ]
 
 
 def select_assets(project: Project, stages: Sequence[str]) -> list[dg.AssetKey]:

@@ -47,10 +47,11 @@ class Ticker:
     """
 
     def __init__(self, project: Project, settings: Settings, instance: dg.DagsterInstance) -> None:
-        from mlops_assets.definitions import build_folder_definitions, compose
+        from mlops_assets.assets import build_project_definitions
+        from mlops_assets.definitions import compose
 
-        folder = build_folder_definitions(project.directory, settings.root)
-        self._definitions = compose([folder], [project], project.id.team, settings.root)
+        part = build_project_definitions(project)
+        self._definitions = compose([part], [project], project.id.team, settings.root)
         self._repository = self._definitions.get_repository_def()
         self._job = self._definitions.resolve_implicit_global_asset_job_def()
         self._instance = instance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mlops_assets.config.files import CONFIG_FILE, PROJECTS
@@ -20,8 +20,17 @@ def discover(root: Path) -> list[ProjectId]:
     Args:
         root: Project root, the folder of ``workspace.yaml``.
     """
+    return _projects(_folders(root / PROJECTS))
+
+
+def team_projects(root: Path, team: str) -> list[ProjectId]:
+    """The projects of one team; nothing of the other teams is looked at."""
+    return _projects(_visible_folders(root / PROJECTS / team))
+
+
+def _projects(directories: Iterable[Path]) -> list[ProjectId]:
     found: list[ProjectId] = []
-    for directory in _folders(root / PROJECTS):
+    for directory in directories:
         if not is_project_file(directory / CONFIG_FILE):
             continue
         try:
