@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 
@@ -11,7 +12,9 @@ from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.keys import DECISION_TAG
+from sensors.pace import pace
 from sensors.requests import lifecycle_keys, request
+from sensors.rounds import RESUME, Round
 
 WILL_RETRY_TAG = "dagster/will_retry"
 RETRY_SECONDS = 600.0
@@ -25,43 +28,55 @@ def build_retrain_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
 
     A decision is open until its run has left an outcome. A run that failed before it could leave
     one is noted as failed here, which makes the policy back off.
+
+    Its cursor holds which records a project without an open decision had: they are never changed,
+    so that nothing is read again until there is another.
     """
 
     @dg.sensor(
         name=f"{team}__retrain",
         target=dg.AssetSelection.assets(*(k for p in projects for k in lifecycle_keys(p))),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=30,
+        minimum_interval_seconds=pace(30),
         description="Retrains, evaluates and deploys when the retrain decision says so.",
     )
     def retrain_sensor(
         context: dg.SensorEvaluationContext, platform: PlatformResource
     ) -> dg.SensorResult:
-        from mlops_assets.policy.run import open_retrains
+        from mlops_assets.policy.run import decisions_state, open_retrains
 
+        seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
         store = platform.store()
         requests: list[dg.RunRequest] = []
         waiting: list[str] = []
-        for project in projects:
+        turn = Round(projects, lambda project: str(project.id), seen.pop(RESUME, None))
+        for project in turn:
             try:
+                state = decisions_state(project, store)
+                if state == seen.get(str(project.id)):
+                    continue
                 decisions = open_retrains(project, store)[-RECENT:]
             except MlopsError as error:
                 waiting.append(f"{project.id}: {error.problem}")
                 continue
+            if not decisions:
+                seen[str(project.id)] = state
             for decision in decisions:
                 name = f"{project.id}:{decision['decision']}"
-                state = run_state(context.instance, name)
-                if state is None:
+                goes_on = run_state(context.instance, name)
+                if goes_on is None:
                     requests.append(_request(project, decision))
-                elif state:
+                elif goes_on:
                     waiting.append(f"{name} is being carried out")
                 else:
                     _note_failure(project, platform, decision)
                     waiting.append(f"the run of {name} failed")
+        cursor = json.dumps(seen | {RESUME: turn.resume}, sort_keys=True)
         if requests:
-            return dg.SensorResult(run_requests=requests)
+            return dg.SensorResult(run_requests=requests, cursor=cursor)
         nothing = f"no open decision to retrain in {len(projects)} projects"
-        return dg.SensorResult(skip_reason="; ".join(waiting) or nothing)
+        reason = "; ".join([*(waiting or [nothing]), *turn.notes])
+        return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
     return retrain_sensor
 

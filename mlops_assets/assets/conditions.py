@@ -1,7 +1,11 @@
-"""When Dagster materializes what by itself (declarative automation)."""
+"""When Dagster materializes what by itself (declarative automation).
+
+Conditions are immutable, so all assets share the few that there are.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -9,6 +13,7 @@ import dagster as dg
 _AC: Any = dg.AutomationCondition
 
 
+@cache
 def downstream_condition(
     *, refresh: bool = False, partitioned: bool = False
 ) -> dg.AutomationCondition[Any]:
@@ -34,6 +39,7 @@ def downstream_condition(
     return labelled
 
 
+@cache
 def raw_condition(*, refresh: bool = False) -> dg.AutomationCondition[Any]:
     """Ingest again when the source's part of the YAML changed.
 

@@ -61,6 +61,7 @@ class QualityGate:
     def recheck(self, manifest: Manifest, platform: PlatformResource) -> None:
         """Report on data that were published before; validate again if the YAML changed."""
         from mlops_assets.quality.runner import ExpectationResult
+        from mlops_assets.tables.executors import read_version
 
         if not self.expectations:
             return
@@ -68,8 +69,7 @@ class QualityGate:
             stored = manifest.metadata[RESULTS]
             self.results = [ExpectationResult.from_dict(result) for result in stored]
             return
-        files = platform.store().files(manifest)
-        self.check(platform.spark(self.project).read.parquet(*(str(file) for file in files)), None)
+        self.check(read_version(platform.spark(self.project), platform.store(), manifest), None)
 
     @contextmanager
     def reporting(self) -> Iterator[list[dg.AssetCheckResult]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -80,6 +82,12 @@ def record_outcome(
     """Say what became of a retrain; the first word stays."""
     body = {"decision": decision, "outcome": outcome, "reason": reason}
     Records(store, project.id, OUTCOMES).create(decision, body)
+
+
+def decisions_state(project: Project, store: Store) -> str:
+    """Identity of the decisions and outcomes that there are; none of them is read."""
+    names = [Records(store, project.id, kind).names() for kind in (DECISIONS, OUTCOMES)]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
 
 
 def open_retrains(project: Project, store: Store) -> list[dict[str, Any]]:

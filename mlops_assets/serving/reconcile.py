@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ class Correction:
 
 
 def reconcile(
-    projects: Sequence[Project],
+    projects: Iterable[Project],
     *,
     store: Store,
     settings: Settings,
@@ -83,7 +83,7 @@ def reconcile_project(project: Project, store: Store, settings: Settings) -> lis
 
     A model that is being changed right now is left alone.
     """
-    if Ledger(store, project.id.ledger_prefix).state().head == 0:
+    if Ledger(store, project.id.ledger_prefix).is_empty():
         return []
     with open_site(project, store, settings) as site:
         try:
