@@ -31,7 +31,8 @@ def reported(project: Project) -> Iterator[None]:
         shown = {name: redact(text) for name, text in parts.items() if text}
         raise dg.Failure(
             redact(str(error)),
-            metadata=shown | ({"what to do": error.fix} if error.fix else {}),
+            metadata={"error": type(error).__name__, **shown}
+            | ({"what to do": error.fix} if error.fix else {}),
             allow_retries=False,
         ) from None
     except Exception as error:

@@ -97,6 +97,9 @@ def _metadata(trained: "TrainedBundle", path: str) -> dict[str, Any]:
     for name in ("best_epoch", "device", "precision", "batch_size", "parameters"):
         if name in training:
             metadata[name] = training[name]
+    placement = trained.manifest.metadata.get("placement")
+    if placement is not None:
+        metadata |= _placement(placement)
     if trained.result is not None:
         metadata["training_seconds"] = trained.result.seconds
         speeds = [epoch.rows_per_second for epoch in trained.result.history]
@@ -104,3 +107,20 @@ def _metadata(trained: "TrainedBundle", path: str) -> dict[str, Any]:
         if trained.result.resumed_from is not None:
             metadata["resumed_from_epoch"] = trained.result.resumed_from
     return metadata
+
+
+def _placement(placement: dict[str, Any]) -> dict[str, Any]:
+    """Where the model was trained, also for one that was there already."""
+    per_process = [
+        {"process": rank, "device": device, "rows": rows}
+        for rank, (device, rows) in enumerate(
+            zip(placement["devices"], placement["rows"], strict=True)
+        )
+    ]
+    shown = {
+        "processes": placement["processes"],
+        "nodes": placement["nodes"],
+        "backend": placement["backend"] or "none: one process",
+        "rows_per_process": table(per_process),
+    }
+    return {**shown, "restarts": placement["restarts"]} if placement["restarts"] else shown

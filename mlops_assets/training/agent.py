@@ -7,12 +7,14 @@ can reach unless there are other machines, and it leaves exit codes where the st
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
 from uuid import uuid4
 
-from mlops_assets.training.failures import write_exit_codes
+from mlops_assets.errors import TrainingError
+from mlops_assets.training.failures import write_exit_codes, write_failure
 from mlops_assets.training.job import MEETING, Job
 from mlops_assets.training.lifeline import end_with_parent
 
@@ -22,15 +24,19 @@ AGENT_VARIABLE = "MLOPS_TRAINING_AGENT"
 """Process id of the agent, for its workers."""
 MEETING_VARIABLE = "MLOPS_TRAINING_MEETING"
 """A name that no earlier agent used."""
+_STOPPING_SECONDS = 60
+"""More than the other machines need to end processes that do not answer, and to come back."""
+_AFTER_ALL_RANKS = 2**31
+"""Rank of an agent's own error: a process's comes first."""
 
 
 def arguments(job: Job, path: Path) -> list[str]:
     """Of torchrun."""
     distributed = job.distributed
+    options = ["store_type=file"] if distributed.nodes == 1 else []
     if distributed.nodes == 1:
         meeting = [
             *("--rdzv-endpoint", f"{job.folder / MEETING}-{uuid4().hex}"),
-            *("--rdzv-conf", "store_type=file"),
             *("--local-addr", LOOPBACK),
         ]
     else:
@@ -41,6 +47,7 @@ def arguments(job: Job, path: Path) -> list[str]:
         *("--max-restarts", str(distributed.max_restarts)),
         *("--rdzv-backend", "c10d", "--rdzv-id", job.id),
         *meeting,
+        *("--rdzv-conf", ",".join([*options, f"join_timeout={meeting_seconds(job)}"])),
         *("--monitor-interval", "0.2"),
         *("--module", "mlops_assets.training.worker", str(path)),
     ]
@@ -57,6 +64,7 @@ def main(path: Path, starter: int) -> int:
             os.environ[f"{library}_SOCKET_IFNAME"] = LOOPBACK_INTERFACE
 
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousTimeoutError
     from torch.distributed.run import parse_args, run
 
     try:
@@ -64,7 +72,27 @@ def main(path: Path, starter: int) -> int:
     except ChildFailedError as error:
         write_exit_codes(job.folder, {r: each.exitcode for r, each in error.failures.items()})
         return 1
+    except RendezvousTimeoutError:
+        write_failure(job.folder, _AFTER_ALL_RANKS, _not_met(job))
+        return 1
     return 0
+
+
+def meeting_seconds(job: Job) -> int:
+    """How long a machine waits for the others, at the start and before each new beginning."""
+    return math.ceil(job.distributed.timeout.total_seconds()) + _STOPPING_SECONDS
+
+
+def _not_met(job: Job) -> TrainingError:
+    distributed = job.distributed
+    return TrainingError(
+        "the machines of the training did not meet",
+        where=f"training.distributed, at {distributed.rendezvous or 'a file'}",
+        found=f"fewer than {distributed.nodes} after {meeting_seconds(job)} seconds",
+        expected=f"{distributed.nodes} machines (training.distributed.nodes)",
+        fix="run `python -m mlops_assets.training.join` on each of the others, and look whether "
+        "all reach the rendezvous",
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlops_assets.training.core import Core
+    from mlops_assets.training.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Trained:
         batch_size: Rows a step, in the end.
         resumed_from: Epoch of the checkpoint from which this run went on, if any.
         categorical: Category indices of the training rows.
+        placement: Where it ran.
     """
 
     core: Core
@@ -59,3 +61,4 @@ class Trained:
     batch_size: int
     resumed_from: int | None
     categorical: Tensor
+    placement: Placement

@@ -98,6 +98,13 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
+def device_name(compute: Compute) -> str:
+    """``cpu``, or the kind of this process's CUDA device."""
+    import torch
+
+    return torch.cuda.get_device_name() if compute.device == "cuda" else compute.device
+
+
 def torch_device(compute: Compute) -> torch.device:
     """The device as torch names it."""
     import torch

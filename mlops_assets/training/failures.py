@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlops_assets import errors
+from mlops_assets.config.distributed import DistributedSpec
 from mlops_assets.errors import MlopsError, TrainingError
 from mlops_assets.training.job import write_json
 
 _FAILURES = "failed-*.json"
 _EXIT_CODES = "exit-codes.json"
+_SILENCE = "PeerSilentError"
+_LOSSES = frozenset({"PeerLostError", _SILENCE})
+"""What a process tells about others: names of errors in ``ranks.py``."""
 _PARTS = ("problem", "where", "found", "expected", "fix")
 
 
@@ -38,13 +42,7 @@ def write_exit_codes(folder: Path, codes: Mapping[int, int]) -> None:
     write_json(folder / _EXIT_CODES, {str(rank): code for rank, code in codes.items()})
 
 
-def remove_failures(folder: Path) -> None:
-    """Forget what earlier attempts left."""
-    for path in [*folder.glob(_FAILURES), folder / _EXIT_CODES]:
-        path.unlink(missing_ok=True)
-
-
-def failure(folder: Path, restarts: int) -> MlopsError | None:
+def failure(folder: Path, distributed: DistributedSpec) -> MlopsError | None:
     """The error to raise for a training whose processes ended: a process's own, if it told one."""
     found = sorted(_failures(folder), key=lambda each: (not each["final"], each["rank"]))
     if found:
@@ -57,12 +55,34 @@ def failure(folder: Path, restarts: int) -> MlopsError | None:
     if not found and not path.is_file():
         return None
     codes = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    own = [each for each in found if each["kind"] not in _LOSSES]
+    silent = [each for each in found if each["kind"] == _SILENCE]
+    if silent and not own and not any(code < 0 for code in codes.values()):
+        return _silence(silent[0], distributed)
+    return _death(own, codes, distributed)
+
+
+def _silence(told: dict[str, str], distributed: DistributedSpec) -> TrainingError:
+    seconds = distributed.timeout.total_seconds()
+    return TrainingError(
+        "a training process did not answer",
+        where=f"training.distributed, after {distributed.max_restarts} restarts",
+        found=f"process {told['rank']} waited for the others: {told['problem']}",
+        expected=f"an answer within {seconds:g} seconds (training.distributed.timeout)",
+        fix="look whether a machine stands still, swaps or lost its network; write a longer "
+        "timeout if a step takes that long; the last checkpoint is kept",
+    )
+
+
+def _death(
+    own: list[dict[str, str]], codes: dict[str, int], distributed: DistributedSpec
+) -> TrainingError:
     ends = [f"process {rank}: {_end(code)}" for rank, code in sorted(codes.items())]
-    own = [f"{each['kind']} in process {each['rank']}: {each['problem']}" for each in found[:1]]
+    told = [f"{each['kind']} in process {each['rank']}: {each['problem']}" for each in own[:1]]
     return TrainingError(
         "a training process died again and again",
-        where=f"training.distributed, after {restarts} restarts",
-        found="; ".join([*own, *ends]),
+        where=f"training.distributed, after {distributed.max_restarts} restarts",
+        found="; ".join([*told, *ends]),
         fix="a signal 9 without an error is often the machine's memory: take fewer processes; "
         "the last checkpoint is kept",
     )

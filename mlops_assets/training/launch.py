@@ -15,6 +15,7 @@ from mlops_assets.errors import TrainingError
 from mlops_assets.training.asked import Asked, Trained
 from mlops_assets.training.failures import failure, is_final
 from mlops_assets.training.job import EPOCHS, FOLDER, Job, read_array, write_rows
+from mlops_assets.training.placement import read_placement
 from mlops_assets.training.processes import Processes
 from mlops_assets.training.result import EpochResult
 from mlops_assets.training.schedule import batch_size
@@ -109,7 +110,7 @@ def run_agent(job: Job, path: Path, on_epoch: Callable[[EpochResult], None] | No
         stop_group(record)
     if process.returncode == 0 and not is_final(job.folder):
         return
-    raise failure(job.folder, job.distributed.max_restarts) or TrainingError(
+    raise failure(job.folder, job.distributed) or TrainingError(
         "torchrun failed",
         where="training.distributed",
         found=f"exit status {process.returncode}: {log_tail(log, _SHOWN_LINES)}",
@@ -148,4 +149,5 @@ def _trained(asked: Asked, job: Job, resumed_from: int | None) -> Trained:
         batch_size=state["batch"],
         resumed_from=resumed_from,
         categorical=torch.from_numpy(read_array(job.folder, "train", "categorical")),
+        placement=read_placement(job.folder, job.distributed.nodes),
     )

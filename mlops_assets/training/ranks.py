@@ -27,7 +27,11 @@ class PeerFailedError(Exception):
 
 
 class PeerLostError(Exception):
-    """Another process is gone, or did not answer in time."""
+    """Another process is gone."""
+
+
+class PeerSilentError(PeerLostError):
+    """Another process did not answer in time."""
 
 
 def shard(rows: int, rank: int, size: int) -> range:
@@ -187,7 +191,9 @@ def _peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise PeerLostError(str(error)[:500]) from error
+        text = str(error)[:500]
+        is_late = "timed out" in text.lower() or "timeout" in text.lower()
+        raise (PeerSilentError if is_late else PeerLostError)(text) from error
 
 
 def refuse_batch_statistics(network: nn.Module) -> None:

@@ -9,6 +9,7 @@ from mlops_assets.training.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from mlops_assets.training.core import Core
+    from mlops_assets.training.placement import Placement
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class TrainingResult:
         precision: ``float32`` or ``bfloat16``.
         batch_size: Rows a step, in the end.
         resumed_from: Epoch of the checkpoint from which this call went on, if any.
+        placement: Where it ran.
     """
 
     module: Core
@@ -59,3 +61,4 @@ class TrainingResult:
     precision: str
     batch_size: int
     resumed_from: int | None
+    placement: Placement

@@ -92,6 +92,7 @@ def train_bundle(
                 "features_sequence": features.sequence,
                 "code_version": code_version,
                 "split": split.describe(),
+                "placement": result.placement.to_dict(),
             },
         )
         manifest = store.publish(collection, staged, draft)

@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.project import Project
 from mlops_assets.models import numeric_bins
 from mlops_assets.training.asked import Asked, Trained
-from mlops_assets.training.device import choose_compute, torch_threads, usable_cores
+from mlops_assets.training.device import (
+    choose_compute,
+    device_name,
+    torch_threads,
+    usable_cores,
+)
 from mlops_assets.training.launch import train_in_processes
+from mlops_assets.training.placement import Placement
 from mlops_assets.training.preprocessing import Preprocessing, fit_preprocessing
 from mlops_assets.training.processes import process_count
 from mlops_assets.training.result import EpochResult, TrainingResult
@@ -79,6 +85,7 @@ def train(
         precision=compute.precision,
         batch_size=trained.batch_size,
         resumed_from=trained.resumed_from,
+        placement=trained.placement,
     )
 
 
@@ -127,6 +134,7 @@ def _train_here(asked: Asked, on_epoch: OnEpoch | None) -> Trained:
         batch_size=fit.batch,
         resumed_from=resumed,
         categorical=loop.train.categorical.cpu(),
+        placement=Placement(1, 1, None, (device_name(compute),), (len(split.train),)),
     )
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.errors import MlopsError
 from mlops_assets.training.agent import AGENT_VARIABLE, MEETING_VARIABLE
-from mlops_assets.training.device import choose_compute, torch_threads, usable_cores
+from mlops_assets.training.device import choose_compute, device_name, torch_threads, usable_cores
 from mlops_assets.training.failures import is_final, write_failure
 from mlops_assets.training.job import EPOCHS, MEETING, Job, read_rows
 from mlops_assets.training.lifeline import end_with_parent
+from mlops_assets.training.placement import ProcessNote
 from mlops_assets.training.result import EpochResult
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main(path: Path) -> int:
         return 0
     except PeerLostError as error:
         print(error, file=sys.stderr)  # noqa: T201 - torchrun's log
+        write_failure(job.folder, rank, error)
         return 1
     except Exception as error:
         write_failure(job.folder, rank, error)
@@ -72,6 +74,7 @@ def _train(job: Job) -> None:
         rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         world = Ranks(rank, size, core.network, device)
         train, validation = world.together(lambda: _rows(job, core, compute, world))
+        world.together(lambda: _note(job, compute, world, len(train)).write(job.folder))
         loop = Loop(
             core,
             job.preprocessing.label,
@@ -135,6 +138,16 @@ def _rows(job: Job, core: Core, compute: Compute, world: Ranks) -> tuple[TensorR
         placed.append(place_tensors(numeric, categorical, target, core.encoder, compute))
     validation, train = placed
     return train, validation
+
+
+def _note(job: Job, compute: Compute, world: Ranks, rows: int) -> ProcessNote:
+    return ProcessNote(
+        rank=world.rank,
+        backend="nccl" if "nccl" in _backend(job, compute) else "gloo",
+        device=device_name(compute),
+        rows=rows,
+        restarts=int(os.environ["TORCHELASTIC_RESTART_COUNT"]),
+    )
 
 
 def _tell(job: Job, result: EpochResult) -> None:

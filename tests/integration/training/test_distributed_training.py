@@ -19,6 +19,7 @@ from mlops_assets.config.project import Project, ProjectSpec
 from mlops_assets.errors import TrainingError
 from mlops_assets.training.checkpoint import latest_checkpoint
 from mlops_assets.training.job import EPOCHS, FOLDER
+from mlops_assets.training.placement import Placement
 from mlops_assets.training.result import TrainingResult
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.trainer import train
@@ -138,6 +139,11 @@ def test_two_processes_come_to_the_metrics_of_one(tmp_path: Path) -> None:
     for (name, left), right in weights:
         assert right.numpy() == pytest.approx(left.numpy(), abs=2e-3), name
     assert seen == [1, 2, 3, 4]
+    rows = len(split_rows(features(ROWS), project().spec).train)
+    assert one.placement == Placement(1, 1, None, (one.device,), (rows,))
+    assert (two.placement.processes, two.placement.backend) == (2, "gloo")
+    assert two.placement.devices == ("cpu", "cpu")
+    assert sum(two.placement.rows) == rows
     assert not (tmp_path / "two" / FOLDER).exists(), "the rows are removed"
 
 
@@ -183,6 +189,24 @@ def test_a_process_killed_in_the_middle_of_an_epoch_changes_nothing(
     assert mark.exists()
     assert _metrics(killed) == _metrics(whole)
     assert seen == [1, 2, 3, 4], "an epoch that is done again is told once"
+    assert (whole.placement.restarts, killed.placement.restarts) == (0, 1)
+
+
+def test_a_process_that_stands_still_is_given_up_and_the_training_goes_on(
+    tmp_path: Path, custom: Callable[..., Project]
+) -> None:
+    mark = tmp_path / "stopped"
+    stop = (
+        f"SECOND and self.calls == 100 and not Path('{mark}').exists() and "
+        f"(Path('{mark}').touch(), os.kill(os.getpid(), signal.SIGSTOP))"
+    )
+    options = {"epochs": 3, "distributed": {**TWO, "timeout": "10s"}}
+    result = _train(custom(stop, **options), tmp_path / "run")
+
+    assert mark.exists()
+    assert result.placement.restarts == 1
+    assert len(result.history) == 3
+    assert not _processes_in(tmp_path)
 
 
 def test_a_process_that_always_dies_ends_the_training_with_its_signal(

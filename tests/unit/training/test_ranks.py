@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from mlops_assets.training.device import Compute
 from mlops_assets.training.failures import failure, is_final, write_exit_codes, write_failure
 from mlops_assets.training.job import Job, read_rows, write_rows
 from mlops_assets.training.key import training_key
+from mlops_assets.training.placement import Placement, ProcessNote, read_placement
 from mlops_assets.training.preprocessing import fit_preprocessing
 from mlops_assets.training.processes import process_count
-from mlops_assets.training.ranks import Ranks, refuse_batch_statistics, shard
+from mlops_assets.training.ranks import PeerSilentError, Ranks, refuse_batch_statistics, shard
 from mlops_assets.training.world import World
 
 CPU = torch.device("cpu")
@@ -134,7 +136,7 @@ def test_an_error_on_purpose_comes_back_as_itself_and_beginning_again_is_useless
 ) -> None:
     write_failure(tmp_path, 0, ConfigError("a bad file", where="model.py", fix="write another"))
 
-    told = failure(tmp_path, 3)
+    told = failure(tmp_path, DistributedSpec())
     assert is_final(tmp_path)
     assert isinstance(told, ConfigError)
     assert (told.problem, told.where, told.fix) == ("a bad file", "model.py", "write another")
@@ -144,7 +146,7 @@ def test_a_crash_is_told_with_its_text_its_signal_and_bounded(tmp_path: Path) ->
     write_failure(tmp_path, 1, ValueError("long " * 10_000))
     write_exit_codes(tmp_path, {0: -9, 1: 1})
 
-    told = failure(tmp_path, 2)
+    told = failure(tmp_path, DistributedSpec(max_restarts=2))
     assert not is_final(tmp_path)
     assert isinstance(told, TrainingError) and "after 2 restarts" in str(told)
     assert "ValueError in process 1: long" in str(told)
@@ -152,8 +154,40 @@ def test_a_crash_is_told_with_its_text_its_signal_and_bounded(tmp_path: Path) ->
     assert len(str(told)) < 3_000
 
 
+@pytest.mark.parametrize(
+    ("codes", "said"), [({0: 1}, "did not answer"), ({0: 1, 1: -9}, "died again and again")]
+)
+def test_silence_is_told_as_such_unless_the_silent_one_was_killed(
+    codes: dict[int, int], said: str, tmp_path: Path
+) -> None:
+    write_failure(tmp_path, 0, PeerSilentError("Timed out waiting 5000ms"))
+    write_exit_codes(tmp_path, codes)
+
+    told = failure(tmp_path, DistributedSpec(timeout=timedelta(seconds=5), max_restarts=1))
+    assert isinstance(told, TrainingError)
+    assert not is_final(tmp_path), "a process that is silent once is begun again"
+    assert said in told.problem
+    assert ("within 5 seconds" in str(told)) is (said == "did not answer")
+    assert ("Timed out" in str(told)) is (said == "did not answer")
+
+
+def test_an_own_error_comes_before_what_others_lost(tmp_path: Path) -> None:
+    write_failure(tmp_path, 0, PeerSilentError("Timed out waiting 5000ms"))
+    write_failure(tmp_path, 1, ValueError("my bug"))
+
+    assert "ValueError in process 1: my bug" in str(failure(tmp_path, DistributedSpec()))
+
+
+def test_notes_of_processes_are_a_placement_by_rank(tmp_path: Path) -> None:
+    for rank, rows, restarts in ((1, 5, 0), (0, 6, 1), (1, 5, 1)):
+        ProcessNote(rank, "nccl", f"GPU {rank}", rows, restarts).write(tmp_path)
+
+    expected = Placement(2, 1, "nccl", ("GPU 0", "GPU 1"), (6, 5), restarts=1)
+    assert read_placement(tmp_path, 1) == expected
+
+
 def test_without_a_trace_there_is_no_failure(tmp_path: Path) -> None:
-    assert failure(tmp_path, 3) is None
+    assert failure(tmp_path, DistributedSpec()) is None
     assert not is_final(tmp_path)
 
 
