@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import ssl
+from typing import TYPE_CHECKING
+
 from mlops_assets.alerts.base import TIMEOUT_SECONDS, Alert
 from mlops_assets.config.alerts import EmailChannel
+
+if TYPE_CHECKING:
+    import smtplib
 
 
 class EmailSender:
     """Sends one mail for each alert."""
 
     def send(self, alert: Alert, channel: EmailChannel) -> None:
-        """Send it, encrypted where the server offers it.
+        """Send it.
 
         Raises:
-            smtplib.SMTPException: The server refused it, or would have read the password in
-                clear.
-            OSError: The server does not answer.
+            smtplib.SMTPException: The server refused it, or does not offer the encryption that is
+                demanded, or would have read the password in clear.
+            OSError: The server does not answer, or its certificate is not valid.
         """
         import smtplib
-        import ssl
         from email.message import EmailMessage
 
         mail = EmailMessage()
@@ -26,17 +31,30 @@ class EmailSender:
         mail["From"] = channel.sender
         mail["To"] = ", ".join(channel.to)
         mail.set_content(f"{alert.text}\n\nsince {alert.since}\n{alert.url}\n")
-        with smtplib.SMTP(channel.host, channel.port, timeout=TIMEOUT_SECONDS) as server:
-            server.ehlo()
-            encrypted = server.has_extn("starttls")
-            if encrypted:
-                server.starttls(context=ssl.create_default_context())
-                server.ehlo()
+        with _connection(channel) as server:
             if channel.user is not None:
-                if not encrypted:
+                if not isinstance(server.sock, ssl.SSLSocket):
                     raise smtplib.SMTPNotSupportedError("no encryption: the password is not sent")
                 server.login(channel.user, channel.password or "")
             server.send_message(mail)
+
+
+def _connection(channel: EmailChannel) -> smtplib.SMTP:
+    import smtplib
+
+    context = ssl.create_default_context()
+    address = (channel.host, channel.port)
+    if channel.chosen_encryption == "tls":
+        return smtplib.SMTP_SSL(*address, timeout=TIMEOUT_SECONDS, context=context)
+    server = smtplib.SMTP(*address, timeout=TIMEOUT_SECONDS)
+    try:
+        server.ehlo()
+        if channel.chosen_encryption == "starttls" or server.has_extn("starttls"):
+            server.starttls(context=context)
+    except BaseException:
+        server.close()
+        raise
+    return server
 
 
 SENDER = EmailSender()

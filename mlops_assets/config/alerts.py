@@ -18,6 +18,9 @@ AlertKind = Literal[
 failed deployment, stale data, or a decision that needs a person."""
 Severity = Literal["error", "warn"]
 ChannelName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")]
+Encryption = Literal["offered", "starttls", "tls"]
+SUBMISSIONS = 465
+"""Port of mail over TLS from the first byte (RFC 8314)."""
 
 
 class LogChannel(Spec):
@@ -37,7 +40,7 @@ class WebhookChannel(Spec):
 
 
 class EmailChannel(Spec):
-    """Mail by SMTP, encrypted where the server offers it."""
+    """Mail by SMTP."""
 
     type: Literal["email"]
     """``email``"""
@@ -49,10 +52,19 @@ class EmailChannel(Spec):
     """SMTP server."""
     port: int = Field(default=587, ge=1, le=65535)
     """Its port."""
+    encryption: Encryption | None = None
+    """``tls``: from the first byte. ``starttls``: after a greeting, or not at all. ``offered``: as
+    ``starttls``, and in clear where the server does not offer it. Empty: ``tls`` at port 465,
+    ``offered`` elsewhere."""
     user: str | None = None
     """User name, if the server wants one."""
     password: str | None = None
     """Password, as ``{{ env.NAME }}``; sent over an encrypted connection only."""
+
+    @property
+    def chosen_encryption(self) -> Encryption:
+        """The encryption, by the port where none is written."""
+        return self.encryption or ("tls" if self.port == SUBMISSIONS else "offered")
 
     @model_validator(mode="after")
     def _user_and_password(self) -> EmailChannel:

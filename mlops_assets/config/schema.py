@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
+from mlops_assets.config.base import format_duration
 from mlops_assets.config.problems import Location, one_of
+from mlops_assets.config.spark import MASTER_PATTERN
 
 COMPONENT_TYPE = "mlops_assets.MLProject"
 
@@ -30,8 +35,8 @@ PATTERNS: dict[str, str] = {
     r"^[A-Za-z0-9._-]{1,249}$": "a topic (letters, digits, dots, underscores and hyphens)",
     r"^https?://[^\s@]+$": "a URL with http:// or https:// and without user and password",
     r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$": "a message's full name, such as shop.Order",
-    r"^(local|spark://[^\s/@]+:\d+(,[^\s/@]+:\d+)*|yarn|k8s://https?://[^\s/@]+)$": (
-        "local, spark://<host>:<port>, yarn or k8s://https://<host>:<port>"
+    MASTER_PATTERN: (
+        "local, spark://<host>:<port>, yarn, k8s://https://<host>:<port> or sc://<host>:<port>"
     ),
     r"^[1-9]\d*[mg]$": "an amount of memory such as 512m or 8g",
     r"^[\w.-]+:[\w.-]+:[\w.-]+$": "Maven coordinates <group>:<artifact>:<version>",
@@ -40,12 +45,20 @@ PATTERNS: dict[str, str] = {
 """Words for every pattern of the spec: a reader should not have to read regular expressions."""
 
 
+class _Generator(GenerateJsonSchema):
+    """Writes defaults as people write them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Durations as ``5m``, which is what a file takes."""
+        return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 @functools.cache
 def project_schema() -> Node:
     """JSON Schema of the ``attributes:`` of a project."""
     from mlops_assets.config.project import ProjectSpec
 
-    schema = ProjectSpec.model_json_schema()
+    schema = ProjectSpec.model_json_schema(schema_generator=_Generator)
     _close(schema)
     return schema
 

@@ -269,6 +269,7 @@ class MailServer(socketserver.ThreadingTCPServer):
         self.clear: list[str] = []
         self.encrypted: list[str] = []
         self.tls: ssl.SSLContext | None = None
+        self.from_the_first_byte = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is not news."""
@@ -278,8 +279,11 @@ class MailHandler(socketserver.StreamRequestHandler):
     server: MailServer
 
     def handle(self) -> None:
-        self._say("220 ready")
         heard = self.server.clear
+        if self.server.from_the_first_byte and self.server.tls:
+            self._encrypt(self.server.tls)
+            heard = self.server.encrypted
+        self._say("220 ready")
         while line := self.rfile.readline().decode().strip():
             heard.append(line)
             verb = line.split()[0].upper()
@@ -386,4 +390,39 @@ def test_a_server_that_nobody_vouches_for_learns_nothing(mail_server: MailServer
     with pytest.raises(ssl.SSLCertVerificationError):
         sender_for("email").send(ALERT, channel)
     assert mail_server.encrypted == []
+    assert mail_server.mails == []
+
+
+def test_mail_over_tls_from_the_first_byte(
+    mail_server: MailServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mail_server.from_the_first_byte = True
+    channel = mail_channel(mail_server, encryption="tls", user="me", password="hunter2")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        sender_for("email").send(ALERT, channel)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    sender_for("email").send(ALERT, channel)
+    assert len(mail_server.mails) == 1
+    assert any(line.startswith("AUTH") for line in mail_server.encrypted)
+    assert mail_server.clear == []
+
+
+@pytest.mark.parametrize(
+    ("written", "chosen"),
+    [
+        ({"port": 465}, "tls"),
+        ({"port": 465, "encryption": "starttls"}, "starttls"),
+        ({}, "offered"),
+        ({"encryption": "tls"}, "tls"),
+    ],
+)
+def test_the_port_says_how_mail_is_encrypted(
+    mail_server: MailServer, written: dict[str, Any], chosen: str
+) -> None:
+    assert mail_channel(mail_server, **written).chosen_encryption == chosen
+
+
+def test_encryption_that_is_demanded_is_not_left_out(mail_server: MailServer) -> None:
+    with pytest.raises(smtplib.SMTPNotSupportedError):
+        sender_for("email").send(ALERT, mail_channel(mail_server, encryption="starttls"))
     assert mail_server.mails == []
