@@ -129,7 +129,7 @@ def _start(server: PostgresServer) -> tuple[subprocess.Popen[bytes], ProcessReco
         "port": server.port,
         "unix_socket_directories": "",
         "fsync": "off",
-        "max_connections": 40,
+        "max_connections": 200,
         "shared_buffers": "64MB",
     }
     return start_process(

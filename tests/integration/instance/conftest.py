@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
-from instance_postgres import running_postgres
 from instance_stack import InstanceStack, running_instance
+
+from tests.postgres_server import PostgresServer, postgres_server
 
 
 @pytest.fixture(scope="package")
-def postgres() -> Iterator[str]:
-    with running_postgres() as url:
-        yield url
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="package")
 def shared_stack(
-    tmp_path_factory: pytest.TempPathFactory, postgres: str
+    tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer
 ) -> Iterator[InstanceStack]:
-    port = urlsplit(postgres).port
-    assert port is not None
-    with running_instance(tmp_path_factory.mktemp("instance"), port) as stack:
+    with running_instance(tmp_path_factory.mktemp("instance"), postgres) as stack:
         yield stack
 
 

@@ -21,6 +21,7 @@ from mlops_assets.config.scaffold import scaffold_project
 from mlops_assets.config.workspace import render_grpc_workspace, server_ports
 from mlops_assets.keys import ProjectId
 from resources.processes import HOST, ProcessRecord, free_port, log_tail, start_process, stop_group
+from tests.postgres_server import DATABASE, USER, PostgresServer
 
 CHECKOUT = Path(__file__).parents[3]
 TEAMS = ("alpha", "beta")
@@ -193,7 +194,7 @@ def write_instance(home: Path) -> None:
 
 
 @contextmanager
-def running_instance(root: Path, postgres_port: int) -> Iterator[InstanceStack]:
+def running_instance(root: Path, postgres: PostgresServer) -> Iterator[InstanceStack]:
     """All processes, until the block ends."""
     write_root(root)
     write_instance(root / "dagster")
@@ -208,7 +209,7 @@ def running_instance(root: Path, postgres_port: int) -> Iterator[InstanceStack]:
         "MLOPS_ROOT": str(root),
         "PROBE_PLACE": str(root / "place"),
         "DAGSTER_HOME": str(root / "dagster"),
-        **postgres_environment(postgres_port),
+        **postgres_environment(postgres),
         "DAGSTER_STORAGE_DIR": str(root / "storage"),
     }
     stack = InstanceStack(root, environment, ports)
@@ -227,14 +228,14 @@ def running_instance(root: Path, postgres_port: int) -> Iterator[InstanceStack]:
             process.wait()
 
 
-def postgres_environment(port: int) -> dict[str, str]:
+def postgres_environment(server: PostgresServer) -> dict[str, str]:
     """What ``deploy/dagster/dagster.yaml`` reads."""
     return {
         "DAGSTER_PG_HOST": HOST,
-        "DAGSTER_PG_PORT": str(port),
-        "DAGSTER_PG_DB": "postgres",
-        "DAGSTER_PG_USER": "dagster",
-        "DAGSTER_PG_PASSWORD": "unused",
+        "DAGSTER_PG_PORT": str(server.port),
+        "DAGSTER_PG_DB": DATABASE,
+        "DAGSTER_PG_USER": USER,
+        "DAGSTER_PG_PASSWORD": server.password,
     }
 
 

@@ -7,9 +7,10 @@ import signal
 import time
 
 import dagster as dg
-import psycopg2
 import pytest
 from instance_stack import InstanceStack, is_success, until
+
+from tests.postgres_server import PostgresServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -29,17 +30,15 @@ def retry_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
 
 
 def test_a_run_goes_through_the_daemon_and_into_postgres(
-    stack: InstanceStack, instance: dg.DagsterInstance, postgres: str
+    stack: InstanceStack, instance: dg.DagsterInstance, postgres: PostgresServer
 ) -> None:
     run_id = stack.materialize("alpha", "probe", "quick")
     until(lambda: is_success(instance, run_id), stack.log("daemon"))
     run = instance.get_run_by_id(run_id)
     assert run is not None
     assert run.tags["mlops/launched_by"] == "process"
-    with psycopg2.connect(postgres) as connection, connection.cursor() as cursor:
-        query = "SELECT dagster_event_type FROM event_logs WHERE run_id = %s"
-        cursor.execute(query, (run_id,))
-        kinds = {row[0] for row in cursor.fetchall()}
+    query = "SELECT dagster_event_type FROM event_logs WHERE run_id = %s"
+    kinds = {kind for (kind,) in postgres.execute(query, parameters=[run_id])}
     assert {"PIPELINE_ENQUEUED", "ASSET_MATERIALIZATION", "PIPELINE_SUCCESS"} <= kinds
 
 

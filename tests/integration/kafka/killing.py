@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def kill_and_count(servers: str, topic: str, store: Path, *, kills: int, message
     store.mkdir(parents=True)
     dice = random.Random(7)
     done = 0
-    for _ in range(kills):
+    for number in range(kills):
         share = range(done, done + messages // kills)
         done = share.stop
         sender = threading.Thread(target=_send, args=(servers, topic, share))
@@ -50,10 +51,14 @@ def kill_and_count(servers: str, topic: str, store: Path, *, kills: int, message
         child = _start(servers, topic, store)
         before = _published(store)
         # A kill shortly after the first things happened hits writing and publishing; waiting for
-        # them, and not for a time, makes it so on slow machines too.
+        # them, and not for a time, makes it so on slow machines too. Every other kill is aimed: it
+        # comes as soon as something is being written.
         while _published(store) == before and child.poll() is None:
             threading.Event().wait(0.005)
-        threading.Event().wait(dice.uniform(0, 0.06))
+        if number % 2:
+            threading.Event().wait(dice.uniform(0, 0.06))
+        else:
+            _wait_for_work(store)
         assert child.poll() is None, "the consumer ended by itself"
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
@@ -61,17 +66,23 @@ def kill_and_count(servers: str, topic: str, store: Path, *, kills: int, message
     _finish(servers, topic, store)
     counts = Counter(row["id"] for row in rows(store))
     doubled = sum(counts.values()) - len(counts)
-    drafts = len(list(store.glob("draft-*"))) - len(taken_names(store))
+    drafts = _drafts(store) - _published(store)
     return Outcome(done, len(set(range(done)) - set(counts)), doubled, drafts)
 
 
-def taken_names(store: Path) -> list[str]:
-    """Names of the published slices."""
-    return [file.name for file in store.glob("*.json")]
-
-
 def _published(store: Path) -> int:
-    return len(taken_names(store))
+    return len(list(store.glob("*.json")))
+
+
+def _drafts(store: Path) -> int:
+    return len(list(store.glob("draft-*")))
+
+
+def _wait_for_work(store: Path) -> None:
+    """Until there is one more draft than there is now, or nothing comes any more."""
+    before, end = _drafts(store), time.monotonic() + 0.5
+    while _drafts(store) == before and time.monotonic() < end:
+        pass
 
 
 def _start(servers: str, topic: str, store: Path) -> subprocess.Popen[bytes]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from dagster._core.scheduler.instigation import TickStatus
 from rich.console import Console
 
 from mlops_assets.cli.lifecycle import STAGES, RunOutcome, open_instance, run_lifecycle
@@ -70,7 +73,9 @@ load_from:
 def running_dagster(settings: Settings) -> Iterator[DagsterServer]:
     """A real web server, daemon and code server, which loads the project as it is now."""
     (settings.root / "workspace.yaml").write_text(WORKSPACE)
-    server = start_dagster(settings, 3400)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLOPS_LOOK_SECONDS", "5")
+        server = start_dagster(settings, 3400)
     try:
         server.wait_until_ready()
         yield server
@@ -128,6 +133,19 @@ class World:
         (self.folder / "defs.yaml").write_text(DEFS.replace("GATE", str(gate)) + extra)
         (self.folder / "features.sql").write_text(QUERY)
 
+    @contextmanager
+    def bystander(self) -> Iterator[None]:
+        """Another project of the team, for a block: without data, and left alone."""
+        folder = self.folder.parent / "bystander"
+        folder.mkdir()
+        defs = DEFS.replace("GATE", "0.6").replace("{{ env.SHOP_DATA }}", "away")
+        (folder / "defs.yaml").write_text(defs + "  automation: {enabled: false}\n")
+        (folder / "features.sql").write_text(QUERY)
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder)
+
     def add(self, name: str, table: pa.Table) -> None:
         self.data.mkdir(exist_ok=True)
         pq.write_table(table, self.data / name)
@@ -157,6 +175,28 @@ class World:
         """Why each run was started, newest first."""
         with open_instance(self.settings) as instance:
             return [run.tags.get("mlops/cause", "automation") for run in instance.get_runs()]
+
+    def wait_for_ticks(self, sensors: Collection[str], seconds: float) -> None:
+        """Until each of these sensors has begun and ended a look.
+
+        Raises:
+            AssertionError: One did not.
+        """
+        start = time.time()
+        while time.time() < start + seconds:
+            with open_instance(self.settings) as instance:
+                looked = {
+                    state.name
+                    for state in instance.all_instigator_state()
+                    for tick in instance.get_ticks(
+                        state.instigator_origin_id, state.selector_id, after=start
+                    )
+                    if tick.status is not TickStatus.STARTED
+                }
+            if looked.issuperset(sensors):
+                return
+            time.sleep(1)
+        raise AssertionError(f"of {sorted(sensors)} only {sorted(looked)} looked")
 
     def wait_for_version(self, version: int, seconds: float) -> None:
         """Until that version was promoted.

@@ -26,6 +26,7 @@ def test_raw_data_become_a_served_model(live: Live) -> None:
     assert outcome.failures == {}
     assert outcome.success
     assert outcome.metadata["evaluation"]["verdict"] == "promote"
+    assert outcome.metadata["model"]["processes"] == 1
     assert [entry.action for entry in world.ledger()] == ["deploy", "promote"]
     answer = verify_live(world.project(), store=world.store, settings=world.settings)
     assert answer.agrees
