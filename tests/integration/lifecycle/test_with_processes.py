@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from shop_world import World
+from shop_world import World, visits
 
-from mlops_assets.cli.lifecycle import RunOutcome
+from resources.settings import Settings
 
-pytestmark = [pytest.mark.spark, pytest.mark.triton, pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 ONE = "training: {epochs: 3, seed: 1}"
 TWO = "training: {epochs: 3, seed: 1, distributed: {processes_per_node: 2, timeout: 60s}}"
 
 
-def test_the_model_asset_trains_in_two_processes(live: tuple[World, RunOutcome]) -> None:
-    world, _ = live
+@pytest.fixture
+def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world of its own without a Triton: a model that stays undeployed disturbs no one."""
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n")
+    monkeypatch.setenv("MLOPS_ROOT", str(tmp_path))
+    monkeypatch.setenv("SHOP_DATA", str(tmp_path / "data"))
+    world = World(Settings.from_environment(), tmp_path / "data")
     world.write_defs()
-    defs = world.folder / "defs.yaml"
-    one = world.run("raw", "features", "model").metadata["model"]
+    world.add("a.parquet", visits(0, 4000))
+    return world
+
+
+def test_the_model_asset_trains_in_two_processes(quiet: World) -> None:
+    one = quiet.run("raw", "features", "model").metadata["model"]
+    defs = quiet.folder / "defs.yaml"
     assert ONE in defs.read_text()
     defs.write_text(defs.read_text().replace(ONE, TWO))
-    try:
-        two = world.run("raw", "features", "model").metadata["model"]
-    finally:
-        world.write_defs()
+    two = quiet.run("raw", "features", "model").metadata["model"]
     assert (one["processes"], two["processes"]) == (1, 2)
     assert two["backend"] == "gloo"
     assert not two["unchanged"]

@@ -101,7 +101,7 @@ def test_a_changed_world_retrains_and_bad_data_do_not(monitored: World) -> None:
 
     decisions = Records(world.store, ID, "decisions")
     verdicts = {name: decisions.read(name)["verdict"] for name in decisions.names()}
-    assert list(verdicts.values()).count("retrain") == 1
+    assert list(verdicts.values()).count("retrain") == 1, (verdicts, world.causes())
     retrain = next(name for name, verdict in verdicts.items() if verdict == "retrain")
     assert wait_for_record(world, "outcomes", retrain)["outcome"] == "promoted"
     causes = world.causes()
