@@ -27,13 +27,14 @@ from mlops_assets.config.project import Project, ProjectSpec
 from mlops_assets.keys import ProjectId
 from mlops_assets.serving.deploy import deploy
 from mlops_assets.serving.predict import request_body
-from mlops_assets.training.bundle import Bundle, open_bundle, write_bundle
+from mlops_assets.training.bundle import Bundle, open_bundle
+from mlops_assets.training.bundle_writer import write_bundle
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.trainer import train
 from resources.local_store import LocalStore
+from resources.manifest import Draft
 from resources.processes import free_port
 from resources.settings import Settings
-from resources.store import Draft
 from resources.triton.environment import ensure_environment
 from resources.triton.server import start_triton
 

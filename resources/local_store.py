@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources import durable
+from resources.manifest import FileEntry, Manifest
 from resources.manifest_store import (
     DATA,
     MANIFESTS,
@@ -28,7 +29,6 @@ from resources.manifest_store import (
     locations_of,
     parse_manifest,
 )
-from resources.store import FileEntry, Manifest
 
 _STAGING = ".staging"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
-from resources.store import Draft, FileEntry, Manifest
+from resources.manifest import Draft, FileEntry, Manifest
 
 MANIFESTS = "_manifests"
 DATA = "_data"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlops_assets.errors import StoreError
+from resources.manifest import FileEntry
 from resources.s3 import S3Place
-from resources.store import FileEntry
 
 
 @dataclass

@@ -18,6 +18,7 @@ from pathlib import Path
 from mlops_assets.errors import StoreError
 from resources import durable
 from resources.local_store import LocalStore, seal
+from resources.manifest import Draft, FileEntry, Manifest
 from resources.manifest_store import (
     DATA,
     ManifestStore,
@@ -31,7 +32,6 @@ from resources.manifest_store import (
 from resources.s3 import S3Place, endpoint
 from resources.s3_documents import Documents
 from resources.s3_folder import S3Folder
-from resources.store import Draft, FileEntry, Manifest
 
 _PARALLEL = 16
 

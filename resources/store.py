@@ -8,90 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from mlops_assets.errors import EnvironmentProblemError
-
-
-class Column(BaseModel):
-    """A column of a data set; its type in Spark SQL's words."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    type: str
-    nullable: bool = True
-
-
-class FileEntry(BaseModel):
-    """A file of a version.
-
-    Attributes:
-        path: Its path in its folder.
-        bytes: Its size.
-        sha256: Its content.
-        location: Its folder, relative to the store's root, when that is another version's.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    path: str
-    bytes: int
-    sha256: str
-    location: str | None = None
-
-
-class Draft(BaseModel):
-    """What a writer says about a version that it wants to publish.
-
-    Attributes:
-        data_version: ``sha256:<hex>`` of the content.
-        inputs_digest: Identity of what the content was made from.
-        rows: Number of rows, where that makes sense.
-        columns: The columns, where that makes sense.
-        metadata: JSON for people and for later steps.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    data_version: str
-    inputs_digest: str | None = None
-    rows: int | None = None
-    columns: tuple[Column, ...] = ()
-    metadata: dict[str, Any] = {}
-
-
-class Manifest(Draft):
-    """A published version.
-
-    Attributes:
-        collection: What it is a version of.
-        sequence: Its number in the collection, from 1; 0 for one that has a name instead.
-        name: Its name in the collection, for one that has no number.
-        location: Its folder, relative to the store's root; empty when all its files lie in other
-            versions' folders.
-        created_at: When it was published (UTC).
-        files: Every file.
-    """
-
-    collection: str
-    sequence: int
-    location: str
-    created_at: datetime
-    files: tuple[FileEntry, ...]
-    name: str | None = None
-
-    @property
-    def entries(self) -> tuple[FileEntry, ...]:
-        """Every file, with its folder."""
-        return tuple(
-            entry.model_copy(update={"location": entry.location or self.location})
-            for entry in self.files
-        )
+from resources.manifest import Draft, FileEntry, Manifest
 
 
 class Store(Protocol):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from mlops_assets.quality.runner import ExpectationResult
-    from resources.store import Manifest
+    from resources.manifest import Manifest
 
 RESULTS = "expectation_results"
 """Where a manifest's metadata keep the verdicts under which its data were published."""

@@ -21,7 +21,8 @@ from mlops_assets.keys import DEAD_LETTERS_CHECK, GAPS_CHECK
 
 if TYPE_CHECKING:
     from mlops_assets.sources.landing import Landing
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 
 def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:

@@ -11,7 +11,7 @@ import dagster as dg
 from mlops_assets.errors import first_few
 
 if TYPE_CHECKING:
-    from resources.store import Manifest
+    from resources.manifest import Manifest
 
 MAX_TABLE_ROWS = 200
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from mlops_assets.errors import StoreError
 
 if TYPE_CHECKING:
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 
 def require_latest(store: Store, collection: str, asset: str) -> Manifest:

@@ -36,13 +36,13 @@ from mlops_assets.training.scoring import score
 from mlops_assets.training.train_bundle import train_bundle
 from resources.ledger import Ledger
 from resources.local_store import LocalStore
-from resources.store import Draft
+from resources.manifest import Draft
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_assets.training.bundle import Bundle
-    from resources.store import Manifest
+    from resources.manifest import Manifest
 
 
 @dataclass

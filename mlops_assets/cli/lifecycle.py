@@ -92,7 +92,7 @@ def run_lifecycle(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )
-    return progress.outcome(run_id)
+    return RunOutcome(run_id, progress.succeeded, progress.failures, progress.metadata)
 
 
 def compute_notes(project: ProjectId, compute: ComputeSpec) -> list[str]:

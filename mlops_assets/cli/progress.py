@@ -13,8 +13,6 @@ from rich.status import Status
 if TYPE_CHECKING:
     from dagster import EventLogEntry
 
-    from mlops_assets.cli.lifecycle import RunOutcome
-
 
 class RunProgress:
     """Shows a run's events and remembers what its steps reported.
@@ -29,8 +27,8 @@ class RunProgress:
         self.title = title
         self.failures: dict[str, str] = {}
         self.metadata: dict[str, dict[str, Any]] = {}
+        self.succeeded = False
         self._started: dict[str, float] = {}
-        self._succeeded = False
         self._status: Status | None = None
 
     def __enter__(self) -> RunProgress:
@@ -66,13 +64,7 @@ class RunProgress:
         elif kind in {"STEP_FAILURE", "STEP_UP_FOR_RETRY"} and step:
             self._failed(step, entry)
         elif kind == "PIPELINE_SUCCESS":
-            self._succeeded = True
-
-    def outcome(self, run_id: str) -> RunOutcome:
-        """What came of the run, once it ended."""
-        from mlops_assets.cli.lifecycle import RunOutcome
-
-        return RunOutcome(run_id, self._succeeded, self.failures, self.metadata)
+            self.succeeded = True
 
     def _failed(self, step: str, entry: EventLogEntry) -> None:
         event = entry.dagster_event

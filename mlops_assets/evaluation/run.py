@@ -15,7 +15,8 @@ from mlops_assets.training.table import load_table
 from resources.ledger import Ledger
 
 if TYPE_CHECKING:
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 RESULT_FILE = "evaluation.json"
 
@@ -73,7 +74,7 @@ def load_result(store: Store, manifest: Manifest) -> EvaluationResult:
 def _publish(
     project: Project, store: Store, result: EvaluationResult, model: Manifest, inputs: list[str]
 ) -> Manifest:
-    from resources.store import Draft
+    from resources.manifest import Draft
 
     body = json.dumps(result.to_dict(), sort_keys=True, allow_nan=False).encode()
     collection = project.id.evaluations_collection

@@ -13,7 +13,8 @@ from mlops_assets.config.project import Project
 from mlops_assets.errors import StoreError
 
 if TYPE_CHECKING:
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 PARTS = "parts"
 """Where a feature version's metadata keep the numbers of the parts that it consists of."""

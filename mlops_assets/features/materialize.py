@@ -35,7 +35,8 @@ from mlops_assets.tables.publish import (
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _part(project: Project, increment: Increment, staged: Path) -> Part:
     """The staged rows as the newest part."""
     import pyarrow.parquet as pq
 
-    from resources.store import Draft
+    from resources.manifest import Draft
 
     rows = sum(pq.read_metadata(path).num_rows for path in staged.glob("*.parquet"))
     draft = Draft(

@@ -24,7 +24,8 @@ from mlops_assets.monitoring.streams import Stream
 from mlops_assets.sources.base import SourceContext
 
 if TYPE_CHECKING:
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 NO_FILES = "none"
 """Digest of a stream without files."""
@@ -177,7 +178,7 @@ def _take(path: Path, part: Path, stream: Stream, task: Task) -> dict[str, Any]:
 
 
 def _publish(store: Store, collection: str, staged: Path, taken: list[dict[str, Any]]) -> Manifest:
-    from resources.store import Draft
+    from resources.manifest import Draft
 
     names = "\n".join(f"{entry['name']}\0{entry['digest']}" for entry in taken)
     draft = Draft(

@@ -20,7 +20,8 @@ from mlops_assets.sources.landing import newest
 from mlops_assets.sources.revisions import slice_of
 
 if TYPE_CHECKING:
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 SEPARATOR = "/"
 """Between a slice's name and that of its file, in the name of a :class:`StreamFile`."""

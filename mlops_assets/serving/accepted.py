@@ -12,8 +12,9 @@ from mlops_assets.serving.result import DeploymentResult
 from mlops_assets.training.bundle import open_bundle
 
 if TYPE_CHECKING:
+    from resources.manifest import Manifest
     from resources.settings import Settings
-    from resources.store import Manifest, Store
+    from resources.store import Store
 
 
 def deploy_accepted(

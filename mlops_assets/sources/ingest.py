@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from mlops_assets.tables.executor_tasks import RemoteFile
-    from resources.store import Column, Manifest, Store
+    from resources.manifest import Column, Manifest
+    from resources.store import Store
 
 LAYOUT = 1
 """Raised when the way of storing raw data changes, so that they are ingested again."""

@@ -34,7 +34,8 @@ from mlops_assets.sources.registry import incremental_source_for
 from mlops_assets.sources.revisions import Slices, slice_of
 
 if TYPE_CHECKING:
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ def is_due(project: Project, source_name: str, store: Store, now: datetime) -> P
 
 def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[Manifest]:
     """Publish a plan's slices; a series ends where another ingestion was first."""
-    from resources.store import Draft
+    from resources.manifest import Draft
 
     source = incremental_source_for(spec)
     collection = context.project.landing_collection(context.name)

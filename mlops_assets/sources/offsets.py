@@ -17,7 +17,8 @@ from mlops_assets.sources.registry import incremental_source_for
 from mlops_assets.sources.revisions import Slices, Taken, slice_of
 
 if TYPE_CHECKING:
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 _DIGITS = 12
 
@@ -80,7 +81,7 @@ def _read_partition(slices: Slices, key: str, members: Mapping[str, tuple[Manife
 
 def _read_slice(slices: Slices, manifest: Manifest) -> Manifest:
     """The slice's newest revision, after it was read again."""
-    from resources.store import Draft
+    from resources.manifest import Draft
 
     project, source, store = slices.project, slices.source, slices.store
     spec, part = project.spec.source(source), slice_of(manifest)

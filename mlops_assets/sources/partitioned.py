@@ -32,7 +32,8 @@ from mlops_assets.tables.publish import stage_table
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from resources.store import Column, Store
+    from resources.manifest import Column
+    from resources.store import Store
 
 SERIES = "time"
 """All partitions of a source follow one another in one series."""
@@ -227,7 +228,7 @@ def _contract(
 def _draft(part: Slice, digest: str, table: DataFrame, staged: Path) -> Any:
     import pyarrow.parquet as pq
 
-    from resources.store import Column, Draft
+    from resources.manifest import Column, Draft
 
     rows = sum(pq.read_metadata(path).num_rows for path in staged.glob("*.parquet"))
     return Draft(

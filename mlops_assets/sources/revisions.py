@@ -12,7 +12,8 @@ from mlops_assets.errors import MlopsError
 from mlops_assets.sources.incremental import SLICE, Slice
 
 if TYPE_CHECKING:
-    from resources.store import Draft, Manifest, Store
+    from resources.manifest import Draft, Manifest
+    from resources.store import Store
 
 
 @dataclass(frozen=True)

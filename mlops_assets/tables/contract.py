@@ -14,7 +14,7 @@ from mlops_assets.errors import SchemaError
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from resources.store import Column
+    from resources.manifest import Column
 
 _ALIASES = {
     "byte": "tinyint",

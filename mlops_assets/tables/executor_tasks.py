@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_assets.tables.profile import TableSummary
-    from resources.store import Column
+    from resources.manifest import Column
 
     Batches = Iterable[pa.RecordBatch]
     Task = Callable[[Batches], Iterator[pa.RecordBatch]]

@@ -21,9 +21,10 @@ from mlops_assets.tables.executor_tasks import (
 )
 from mlops_assets.tables.profile import TableProfile, TableSummary
 from mlops_assets.tables.shipping import is_connect, ship
+from resources.manifest import Column, FileEntry, Manifest
 from resources.s3_folder import S3Folder
 from resources.s3_store import S3Store
-from resources.store import Column, FileEntry, Manifest, Store
+from resources.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa

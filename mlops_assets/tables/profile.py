@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.tables.fingerprint import Fingerprint, hash_values
 from mlops_assets.tables.statistics import ColumnStatistics, ColumnSummary
-from resources.store import Column
+from resources.manifest import Column
 
 if TYPE_CHECKING:
     import pyarrow as pa

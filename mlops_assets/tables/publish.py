@@ -21,9 +21,10 @@ from mlops_assets.tables.executors import (
 )
 from mlops_assets.tables.profile import TableProfile, profile
 from mlops_assets.tables.shared_folder import parquet_writer, write_counted
+from resources.manifest import Column, Draft, FileEntry, Manifest
 from resources.s3_folder import S3Folder
 from resources.s3_store import S3Store
-from resources.store import Column, Draft, FileEntry, Manifest, Store
+from resources.store import Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

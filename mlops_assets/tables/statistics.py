@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlops_assets.tables.fingerprint import DistinctSketch
-from resources.store import Column
+from resources.manifest import Column
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -22,26 +22,13 @@ from mlops_assets.training.bundle_schema import (
     ONNX_FILE,
     ROWS_FILE,
     WEIGHTS_FILE,
+    BundleInfo,
     BundleSchema,
-    InputColumn,
 )
-from mlops_assets.training.bundle_writer import BundleInfo, write_bundle
 from mlops_assets.training.golden import Golden
-from mlops_assets.training.key import training_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-__all__ = [
-    "Bundle",
-    "BundleInfo",
-    "BundleSchema",
-    "Golden",
-    "InputColumn",
-    "open_bundle",
-    "training_key",
-    "write_bundle",
-]
 
 
 @dataclass(frozen=True)

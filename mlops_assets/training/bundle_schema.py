@@ -49,6 +49,19 @@ REQUIRED_FILES = frozenset(SIZE_LIMITS) - {CUSTOM_FILE, ROWS_FILE}
 
 
 @dataclass(frozen=True)
+class BundleInfo:
+    """A bundle's identity.
+
+    Attributes:
+        id: ``sha256:…`` of the file table.
+        files: Size and SHA-256 of each file.
+    """
+
+    id: str
+    files: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class InputColumn:
     """One input tensor ``[N, 1]`` of the served model.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from mlops_assets.training.bundle_schema import (
     ONNX_FILE,
     ROWS_FILE,
     WEIGHTS_FILE,
+    BundleInfo,
     schema_of,
 )
 from mlops_assets.training.golden import Golden, golden_inputs, golden_table
@@ -39,19 +40,6 @@ if TYPE_CHECKING:
 
 PARITY_ROWS = 8192
 _TIMINGS = ("seconds", "rows_per_second")
-
-
-@dataclass(frozen=True)
-class BundleInfo:
-    """A bundle's identity.
-
-    Attributes:
-        id: ``sha256:…`` of the file table.
-        files: Size and SHA-256 of each file.
-    """
-
-    id: str
-    files: dict[str, dict[str, Any]]
 
 
 def write_bundle(

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_assets.config.project import Project
-from mlops_assets.training.bundle import Bundle, open_bundle, training_key, write_bundle
+from mlops_assets.training.bundle import Bundle, open_bundle
+from mlops_assets.training.bundle_writer import write_bundle
+from mlops_assets.training.key import training_key
 from mlops_assets.training.result import EpochResult, TrainingResult
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.table import load_table
 from mlops_assets.training.trainer import train
-from resources.store import Draft
+from resources.manifest import Draft
 
 if TYPE_CHECKING:
-    from resources.store import Manifest, Store
+    from resources.manifest import Manifest
+    from resources.store import Store
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from mlops_assets.sources.landing import land, landed
 from mlops_assets.sources.revisions import Slices
 from resources.ledger import Ledger
 from resources.local_store import LocalStore
-from resources.store import Draft, Store
+from resources.manifest import Draft
+from resources.store import Store
 from sensors.landing import landing_request
 from tests.postgres_server import PostgresServer, has_postgres, postgres_server
 

@@ -19,8 +19,9 @@ import pytest
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
 from resources import s3
 from resources.ledger import Ledger
+from resources.manifest import Draft, Manifest
 from resources.s3_store import S3Store
-from resources.store import Draft, Manifest, open_store
+from resources.store import open_store
 from tests.integration.s3 import faulty
 
 pytestmark = pytest.mark.s3
@@ -185,7 +186,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from resources.s3_store import S3Store
-from resources.store import Draft
+from resources.manifest import Draft
 store = S3Store(sys.argv[1], cache=Path(sys.argv[2]))
 for number in range(1000):
     with store.staging("team/shop/features") as staged:

@@ -26,15 +26,16 @@ from mlops_assets.keys import ProjectId
 from mlops_assets.serving.deploy import deploy
 from mlops_assets.serving.predict import make_feeds
 from mlops_assets.serving.result import DeploymentResult
-from mlops_assets.training.bundle import Bundle, open_bundle, write_bundle
+from mlops_assets.training.bundle import Bundle, open_bundle
+from mlops_assets.training.bundle_writer import write_bundle
 from mlops_assets.training.scoring import open_session, run_session
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.trainer import train as run_training
 from resources.ledger import Entry, Ledger, LedgerState
 from resources.local_store import LocalStore
+from resources.manifest import Draft
 from resources.processes import free_port
 from resources.settings import Settings
-from resources.store import Draft
 from resources.triton.client import TritonClient
 from resources.triton.environment import ensure_environment
 from resources.triton.repository import ModelRepository

@@ -26,10 +26,11 @@ from mlops_assets.serving.predict import example_row, predict, render_request
 from mlops_assets.serving.rollback import retire, rollback
 from mlops_assets.serving.target import Target
 from mlops_assets.serving.verify import verify_live
-from mlops_assets.training.bundle import open_bundle, write_bundle
+from mlops_assets.training.bundle import open_bundle
+from mlops_assets.training.bundle_writer import write_bundle
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.trainer import train
-from resources.store import Draft
+from resources.manifest import Draft
 
 pytestmark = pytest.mark.triton
 

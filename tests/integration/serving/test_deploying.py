@@ -162,7 +162,7 @@ def resealed(folder: Path, json) -> object:
 
 def published(world, bundle):
     """The bundle as the store gives it."""
-    from resources.store import Draft
+    from resources.manifest import Draft
 
     collection = world.project.id.bundles_collection
     with world.store.staging(collection) as staged:

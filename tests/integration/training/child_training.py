@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from mlops_assets.config.project import Project, ProjectSpec
 from mlops_assets.keys import ProjectId
 from mlops_assets.training.train_bundle import train_bundle
-from resources.store import Column, Draft, Manifest, Store, open_store
+from resources.manifest import Column, Draft, Manifest
+from resources.store import Store, open_store
 
 CODE_VERSION = "1"
 

@@ -18,9 +18,10 @@ from child_training import features, project
 
 from mlops_assets.config.project import Project, ProjectSpec
 from mlops_assets.errors import BundleError
-from mlops_assets.training.bundle import Bundle, open_bundle, write_bundle
+from mlops_assets.training.bundle import Bundle, open_bundle
 from mlops_assets.training.bundle_safety import REFERENCE_ROWS, file_table_id
 from mlops_assets.training.bundle_schema import ROWS_FILE
+from mlops_assets.training.bundle_writer import write_bundle
 from mlops_assets.training.importance import permutation_importance
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.trainer import train

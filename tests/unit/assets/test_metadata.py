@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from mlops_assets.assets.metadata import location
-from resources.store import FileEntry, Manifest
+from resources.manifest import FileEntry, Manifest
 
 
 def manifest(folder: str, *others: str) -> Manifest:

@@ -11,7 +11,8 @@ import pytest
 
 from mlops_assets.config.project import Project
 from mlops_assets.evaluation.verdict import evaluate
-from mlops_assets.training.bundle import Bundle, open_bundle, write_bundle
+from mlops_assets.training.bundle import Bundle, open_bundle
+from mlops_assets.training.bundle_writer import write_bundle
 from mlops_assets.training.split import Split, split_rows
 from mlops_assets.training.trainer import train
 

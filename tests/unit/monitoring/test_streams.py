@@ -21,7 +21,7 @@ from mlops_assets.monitoring.streams import inference_log, labels
 from mlops_assets.monitoring.windows import Window
 from mlops_assets.serving.prediction_log import PredictionLogger
 from resources.local_store import LocalStore
-from resources.store import Draft
+from resources.manifest import Draft
 
 DAY = timedelta(days=1)
 START = datetime(2024, 1, 1, tzinfo=UTC)

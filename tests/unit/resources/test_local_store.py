@@ -17,7 +17,8 @@ import pytest
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
 from resources import durable
 from resources.local_store import LocalStore
-from resources.store import Column, Draft, Manifest, open_store
+from resources.manifest import Column, Draft, Manifest
+from resources.store import open_store
 
 ROOT = Path(__file__).parents[3]
 NAME = "team/shop/features"
@@ -231,7 +232,7 @@ sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources.local_store import LocalStore
-from resources.store import Draft
+from resources.manifest import Draft
 
 NAME = "team/shop/features"
 store = LocalStore(Path(sys.argv[1]))

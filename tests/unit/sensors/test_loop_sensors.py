@@ -18,7 +18,8 @@ from mlops_assets.monitoring.records import Records
 from mlops_assets.policy.run import open_retrains, past_retrains, record_outcome
 from resources.ledger import Ledger
 from resources.local_store import LocalStore
-from resources.store import Draft, Store
+from resources.manifest import Draft
+from resources.store import Store
 from sensors.fallback import build_fallback_schedule
 from sensors.monitoring import build_monitoring_sensor
 from sensors.redeploy import AFTER, attempt_due

@@ -14,7 +14,7 @@ import pytest
 
 from mlops_assets.tables.fingerprint import DistinctSketch, hash_values, mix
 from mlops_assets.tables.profile import TableProfile, profile
-from resources.store import Column
+from resources.manifest import Column
 
 
 @pytest.fixture(params=[1 << 17, 2], ids=["one batch", "many batches"])

@@ -18,11 +18,13 @@ import torch
 from safetensors.torch import load_file
 
 from mlops_assets.errors import BundleError, ParityError
-from mlops_assets.training.bundle import Bundle, open_bundle, training_key, write_bundle
+from mlops_assets.training.bundle import Bundle, open_bundle
 from mlops_assets.training.bundle_safety import file_table_id
 from mlops_assets.training.bundle_schema import SIZE_LIMITS
+from mlops_assets.training.bundle_writer import write_bundle
 from mlops_assets.training.core import build_core
 from mlops_assets.training.golden import UNSEEN
+from mlops_assets.training.key import training_key
 from mlops_assets.training.predicting import predict_torch
 from mlops_assets.training.preprocessing import Preprocessing
 from mlops_assets.training.scoring import onnx_feeds, score
