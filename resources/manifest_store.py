@@ -103,14 +103,7 @@ class ManifestStore(ABC):
 
     def publish_as(self, collection: str, name: str, staged: Path, draft: Draft) -> Manifest:
         """The same, under a name that nobody has yet."""
-        if _NUMBER.fullmatch(checked(name)) or "/" in name:
-            raise StoreError(
-                "not a name for a version",
-                where=collection,
-                found=repr(name),
-                expected="a word that is no number",
-            )
-        return self._publish(collection, staged, draft, name)
+        return self._publish(collection, staged, draft, checked_version_name(collection, name))
 
     def combine(self, collection: str, files: Sequence[FileEntry], draft: Draft) -> Manifest:
         """A new manifest for files that are there."""
@@ -264,6 +257,22 @@ def checked(name: str, form: re.Pattern[str] = _KEY) -> str:
             "not a name that the store can hold",
             found=repr(name),
             expected="words of letters, digits, '_', '-' and '.', joined by '/'",
+        )
+    return name
+
+
+def checked_version_name(collection: str, name: str) -> str:
+    """A name for a version, which no number can be.
+
+    Raises:
+        StoreError: It is a number, or none that the store can hold.
+    """
+    if _NUMBER.fullmatch(checked(name)) or "/" in name:
+        raise StoreError(
+            "not a name for a version",
+            where=collection,
+            found=repr(name),
+            expected="a word that is no number",
         )
     return name
 

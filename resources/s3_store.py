@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mlops_assets.errors import StoreError
+from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources import durable
 from resources.local_store import LocalStore, seal
 from resources.manifest import Draft, FileEntry, Manifest
@@ -25,6 +25,7 @@ from resources.manifest_store import (
     checked,
     checked_location,
     checked_path,
+    checked_version_name,
     damage,
     locations_of,
     manifest_name,
@@ -100,14 +101,24 @@ class S3Store(ManifestStore):
                 with suppress(StoreError):  # what is left is garbage, and collected as such
                     made.discard()
 
-    def publish_folder(self, collection: str, folder: S3Folder, draft: Draft) -> Manifest:
-        """Make what other machines wrote the newest version.
+    def publish_folder(
+        self, collection: str, folder: S3Folder, draft: Draft, name: str | None = None
+    ) -> Manifest:
+        """Make what other machines wrote the newest version, or the one of that name.
 
         Raises:
+            AlreadyExistsError: The name is taken.
             StoreError: The manifest could not be written.
         """
+        given = None if name is None else checked_version_name(collection, name)
         folder.is_named = True  # also by a manifest that is on its way when its writer gives up
-        return self._append(collection, folder.location, folder.entries, draft)
+        if given is None:
+            return self._append(collection, folder.location, folder.entries, draft)
+        try:
+            return self._create_manifest(collection, given, folder.location, folder.entries, draft)
+        except AlreadyExistsError:
+            folder.is_named = False
+            raise
 
     def create(self, key: str, body: bytes) -> None:
         """Create a key with its whole content, unless it is taken."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from mlops_assets.config.project import Project
+    from resources.s3_folder import S3Folder
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class SourceContext:
         name: The source's name in the project, for messages.
         window: The one partition that is meant, for a source that is taken by time.
         read: Gives a file that the YAML names, as it was when the project was loaded.
+        lent: Where Spark's executors find what this machine read, when they do not share its disk.
     """
 
     project: ProjectId
@@ -36,6 +38,7 @@ class SourceContext:
     name: str = "source"
     window: Window | None = None
     read: Callable[[str], bytes] | None = None
+    lent: S3Folder | None = None
 
     @classmethod
     def of(

@@ -68,7 +68,7 @@ class Dataset:
         if file.suffix == ".zip":
             file = _unpack(file, context)
         found = FileSet(file.parent, (file,))
-        return read_files(spark, found, table.format, _options(spec), context.where)
+        return read_files(spark, found, table.format, _options(spec), context)
 
 
 def _options(spec: DatasetSource) -> TextOptions:

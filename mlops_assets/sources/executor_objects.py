@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.sources import FilesSource
 from mlops_assets.errors import SourceError, StoreError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.executor_files import parquet_table, text_table
 from mlops_assets.sources.objects import ObjectSet, find_objects
-from mlops_assets.sources.parquet import find_growth
 from mlops_assets.sources.paths import FileSet
-from mlops_assets.sources.text import TextOptions, csv_table, jsonl_table, read_header
+from mlops_assets.sources.text import TextOptions
 from mlops_assets.tables.executor_tasks import RemoteFile
-from mlops_assets.tables.executors import read_lines, read_remote
 from resources.s3 import S3Place
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
 
 _PARALLEL = 8
 _HEAD_BYTES = 1 << 20
@@ -43,14 +41,9 @@ def read_objects(spark: SparkSession, spec: FilesSource, context: SourceContext)
     if spec.format == "parquet":
         _refuse_partition_folders(found, context.where)
         schemas = footers(files, context.where)
-        find_growth(_names(found), schemas, context.where)
-        return read_remote(spark, files, merged(schemas))
-    if spec.format == "csv":
-        heads = _heads(found, context)
-        names = read_header(heads, options, context.where)
-        lines = read_lines(spark, files, skipped=1 if options.header else 0)
-        return csv_table(spark, lines, names, options, context.where)
-    return jsonl_table(spark, read_lines(spark, files, skipped=0), options, context.where)
+        return parquet_table(spark, files, _names(found), schemas, context.where)
+    heads = _heads(found, context) if spec.format == "csv" else _names(found)
+    return text_table(spark, files, heads, spec.format, options, where=context.where)
 
 
 def footers(files: Sequence[RemoteFile], where: str) -> list[pa.Schema]:
@@ -77,18 +70,6 @@ def footers(files: Sequence[RemoteFile], where: str) -> list[pa.Schema]:
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         return list(pool.map(read, files))
-
-
-def merged(schemas: Sequence[pa.Schema]) -> StructType:
-    """All columns of some files, each with the type of the first file that has it."""
-    import pyarrow as pa
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    fields: dict[str, pa.Field] = {}
-    for schema in schemas:
-        for field in schema:
-            fields.setdefault(field.name, pa.field(field.name, _plain(field.type)))
-    return from_arrow_schema(pa.schema(list(fields.values())))
 
 
 class _RangeFile(io.RawIOBase):
@@ -126,21 +107,6 @@ class _RangeFile(io.RawIOBase):
         body = self._place.read_range(self._file.key, self._position, count)
         self._position += len(body)
         return body
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """A type as Spark reads it from Parquet: without dictionaries, and with signs."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    signed = {
-        pa.uint8(): pa.int16(),
-        pa.uint16(): pa.int32(),
-        pa.uint32(): pa.int64(),
-        pa.uint64(): pa.decimal128(20, 0),
-    }
-    return signed.get(kind, kind)
 
 
 def _heads(found: ObjectSet, context: SourceContext) -> FileSet:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.sources import FilesSource
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.digests import files_digest
+from mlops_assets.sources.executor_files import read_lent
 from mlops_assets.sources.objects import find_objects, is_s3
 from mlops_assets.sources.parquet import find_growth, read_parquet, read_schemas
 from mlops_assets.sources.paths import FileSet, find_files
@@ -38,7 +39,7 @@ class Files:
     def read(self, spark: SparkSession, spec: FilesSource, context: SourceContext) -> DataFrame:
         """The files as one table."""
         found = _files(spec, context)
-        return read_files(spark, found, spec.format, _options(spec), context.where)
+        return read_files(spark, found, spec.format, _options(spec), context)
 
 
 def _files(spec: FilesSource, context: SourceContext) -> FileSet:
@@ -67,10 +68,17 @@ def inspect_files(found: FileSet, file_format: str, options: TextOptions, where:
 
 
 def read_files(
-    spark: SparkSession, found: FileSet, file_format: str, options: TextOptions, where: str
+    spark: SparkSession,
+    found: FileSet,
+    file_format: str,
+    options: TextOptions,
+    context: SourceContext,
 ) -> DataFrame:
-    """Read files of one format."""
+    """Read files of one format, on this machine or by executors that they are lent to."""
+    where = context.where
     with reading(where, found.files):
+        if context.lent is not None:
+            return read_lent(spark, found, file_format, options, folder=context.lent, where=where)
         if file_format == "parquet":
             return read_parquet(spark, found, where)
         if file_format == "csv":

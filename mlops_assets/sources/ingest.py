@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
-from mlops_assets.config.sources import FilesSource, SourceBase
 from mlops_assets.errors import EmptyDataError, SourceError, first_few
 from mlops_assets.sources.base import SourceContext
-from mlops_assets.sources.executor_objects import footers, merged, read_objects
+from mlops_assets.sources.executor_files import merged
+from mlops_assets.sources.executor_objects import footers
 from mlops_assets.sources.landing import landed
-from mlops_assets.sources.objects import is_s3
+from mlops_assets.sources.opened import opened
 from mlops_assets.sources.partitioned import holes
 from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
@@ -26,7 +26,6 @@ from mlops_assets.sources.revisions import slice_of
 from mlops_assets.tables.contract import check_columns
 from mlops_assets.tables.executors import (
     read_remote,
-    refuse_driver_files,
     remote_files,
     uses_executors,
 )
@@ -42,10 +41,9 @@ from mlops_assets.tables.publish import (
     stored_profile,
     table_staging,
 )
-from resources.s3_store import S3Store
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from mlops_assets.tables.executor_tasks import RemoteFile
     from resources.manifest import Column, Manifest
@@ -137,36 +135,18 @@ def ingest(
     spec = project.spec.sources[source_name]
     with store.staging(collection) as workspace:
         context = SourceContext.of(project, source_name, workspace)
-        with reading(context.where):
-            df = _read(spec, context, store, spark_factory)
-            added = check_columns(df, spec, _columns(store.latest(collection)), context.where)
-        with table_staging(store, collection, df.sparkSession) as staged:
+        with (
+            opened(spec, context, store, collection, spark_factory) as df,
+            table_staging(store, collection, df.sparkSession) as staged,
+        ):
             with reading(context.where):
+                added = check_columns(df, spec, _columns(store.latest(collection)), context.where)
                 table = stage_table(df, staged)
             if source_digest(project, source_name) != digest:
                 raise _changed(context)
             target = TableTarget(store, collection, digest, spec.pii, {"added_columns": added})
             manifest, profile = publish_table(table, staged, target, check=check)
     return IngestResult(manifest, profile, False, tuple(added), seconds_since(started))
-
-
-def _read(
-    spec: SourceBase,
-    context: SourceContext,
-    store: Store,
-    spark_factory: Callable[[], SparkSession],
-) -> DataFrame:
-    """The source as a table: looked at before Spark starts, where it is read on this machine."""
-    if isinstance(store, S3Store) and isinstance(spec, FilesSource) and is_s3(spec.uri):
-        spark = spark_factory()
-        if uses_executors(spark, store):
-            return read_objects(spark, spec, context)
-    source_for(spec).inspect(spec, context)
-    spark = spark_factory()
-    if not isinstance(spec, FilesSource):
-        kind = f"a source of type {getattr(spec, 'type', '')}"
-        refuse_driver_files(spark, store, kind, context.where)
-    return source_for(spec).read(spark, spec, context)
 
 
 def _combine(

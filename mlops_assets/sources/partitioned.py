@@ -12,27 +12,26 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.partitions import TimePartitions, Window, partitions_by_time
 from mlops_assets.config.project import Project
-from mlops_assets.config.source_base import SourceBase
 from mlops_assets.errors import AlreadyExistsError, MlopsError, NoFilesError, SourceError
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import REJECTED, SLICE, Plan, Slice
+from mlops_assets.sources.opened import opened
 from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
 from mlops_assets.sources.revisions import Slices, Taken, slice_of
 from mlops_assets.tables.contract import check_columns
-from mlops_assets.tables.executors import refuse_driver_files
-from mlops_assets.tables.publish import stage_table
+from mlops_assets.tables.publish import stage_table, staged_rows, table_staging
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from resources.manifest import Column
+    from resources.s3_folder import S3Folder
     from resources.store import Store
 
 SERIES = "time"
@@ -173,41 +172,25 @@ def _take(
     if known is not None and known.metadata[DIGEST] == digest and not force:
         return Taken(window.key, (known,))
     collection = project.id.landing_collection(source)
-    with store.staging(collection) as workspace, store.staging(collection) as staged:
+    spec = project.spec.sources[source]
+    with store.staging(collection) as workspace:
         context = SourceContext.of(project, source, workspace, window)
-        contract = partial(_contract, slices, part, places)
-
-        def start() -> SparkSession:
-            spark = spark_factory()
-            refuse_driver_files(spark, store, "a source in partitions", context.where)
-            return spark
-
-        spec = project.spec.sources[source]
-        table = _stage(spec, context, staged, start, contract)
-        if _digest(project, source, window) != digest:
-            raise _changed_while_read(context)
-        draft = _draft(part, digest, table, staged)
-        try:
-            manifest = slices.publish(part, staged, draft, after=known)
-        except AlreadyExistsError:  # another run took it at the same time
-            return Taken(window.key, (store.named(*slices.newest()[part.name]),))
+        with (
+            opened(spec, context, store, collection, spark_factory) as df,
+            table_staging(store, collection, df.sparkSession) as staged,
+        ):
+            with reading(context.where):
+                known_columns = _contract(slices, part, places, df.columns)
+                check_columns(df, spec, known_columns, context.where)
+                table = stage_table(df, staged)
+            if _digest(project, source, window) != digest:
+                raise _changed_while_read(context)
+            draft = _draft(part, digest, table, staged)
+            try:
+                manifest = slices.publish(part, staged, draft, after=known)
+            except AlreadyExistsError:  # another run took it at the same time
+                return Taken(window.key, (store.named(*slices.newest()[part.name]),))
     return Taken(window.key, (manifest,), is_new=True)
-
-
-def _stage(
-    spec: SourceBase,
-    context: SourceContext,
-    staged: Path,
-    spark_factory: Callable[[], SparkSession],
-    contract: Callable[[Collection[str]], tuple[Column, ...]],
-) -> DataFrame:
-    """Read one partition, hold its columns against the contract, and write it."""
-    source_for(spec).inspect(spec, context)
-    spark = spark_factory()
-    with reading(context.where):
-        df = source_for(spec).read(spark, spec, context)
-        check_columns(df, spec, contract(df.columns), context.where)
-        return stage_table(df, staged)
 
 
 def _contract(
@@ -225,15 +208,12 @@ def _contract(
     return tuple(column for column in after if column.name in found)
 
 
-def _draft(part: Slice, digest: str, table: DataFrame, staged: Path) -> Any:
-    import pyarrow.parquet as pq
-
+def _draft(part: Slice, digest: str, table: DataFrame, staged: Path | S3Folder) -> Any:
     from resources.manifest import Column, Draft
 
-    rows = sum(pq.read_metadata(path).num_rows for path in staged.glob("*.parquet"))
     return Draft(
         data_version=f"{part.name}-{digest.removeprefix('sha256:')[:32]}",
-        rows=rows,
+        rows=staged_rows(staged),
         columns=tuple(Column(name=f.name, type=f.dataType.simpleString()) for f in table.schema),
         metadata={SLICE: asdict(part), REJECTED: 0, DIGEST: digest},
     )

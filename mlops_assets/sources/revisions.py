@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.sources.incremental import SLICE, Slice
+from mlops_assets.tables.publish import publish_staged
 
 if TYPE_CHECKING:
     from resources.manifest import Draft, Manifest
+    from resources.s3_folder import S3Folder
     from resources.store import Store
 
 
@@ -78,7 +80,7 @@ class Slices:
         return f"sha256:{hashlib.sha256(names.encode()).hexdigest()}" if names else None
 
     def publish(
-        self, part: Slice, folder: Path, draft: Draft, *, after: Manifest | None
+        self, part: Slice, folder: Path | S3Folder, draft: Draft, *, after: Manifest | None
     ) -> Manifest:
         """Publish a slice: the first time under its name, then as its next revision.
 
@@ -93,9 +95,9 @@ class Slices:
             StoreError: It could not be written.
         """
         if after is None:
-            return self.store.publish_as(self._first, part.name, folder, draft)
+            return publish_staged(self.store, self._first, folder, draft, part.name)
         name = f"{part.name}.{revision_of(after) + 1:06}"
-        return self.store.publish_as(self._again, name, folder, draft)
+        return publish_staged(self.store, self._again, folder, draft, name)
 
 
 def slice_of(manifest: Manifest) -> Slice:

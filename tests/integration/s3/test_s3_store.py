@@ -386,3 +386,33 @@ def test_a_secret_in_an_address_is_not_shown(uri: str, tmp_path: Path) -> None:
     assert "se/cret" not in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "AKIA" not in str(caught.value)
+
+
+def test_a_folder_that_others_fill_is_published_once(store: S3Store, tmp_path: Path) -> None:
+    here = tmp_path / "part"
+    here.write_text("body")
+    with store.folder(NAME) as first, store.folder(NAME) as second:
+        for folder in (first, second):
+            folder.put(here, "failed.parquet")
+            folder.settle([folder.put(here, "part.parquet")], rows=3)
+        kept = store.publish_folder(NAME, first, Draft(data_version="1", rows=first.rows), "a")
+        with pytest.raises(AlreadyExistsError):
+            store.publish_folder(NAME, second, Draft(data_version="2", rows=second.rows), "a")
+    assert store.named(NAME, "a") == kept
+    assert (kept.rows, [entry.path for entry in kept.entries]) == (3, ["part.parquet"])
+    store.verify(kept)
+    folders = {key.split("/")[-2] for key in store.keys(NAME) if key.endswith(".parquet")}
+    assert folders == {kept.location.rpartition("/")[2]}
+    with pytest.raises(StoreError, match="not a name"), store.folder(NAME) as third:
+        store.publish_folder(NAME, third, Draft(data_version="3"), "000001")
+
+
+def test_a_file_that_is_not_there_as_it_was_told_is_not_published(
+    store: S3Store, tmp_path: Path
+) -> None:
+    here = tmp_path / "part"
+    here.write_text("body")
+    with pytest.raises(StoreError, match="not there as it was written"), store.folder(NAME) as made:
+        entry = made.put(here, "part.parquet")
+        made.settle([entry.model_copy(update={"bytes": 5})], rows=1)
+    assert store.keys(NAME) == []
