@@ -84,12 +84,22 @@ class SchemaRegistry(Spec):
     password_env: VariableName | None = None
     """Name of the environment variable with the password."""
 
+    @model_validator(mode="after")
+    def _log_in_is_complete(self) -> SchemaRegistry:
+        if (self.username_env is None) != (self.password_env is None):
+            name = "password_env" if self.password_env is None else "username_env"
+            expected = "the name of a variable, as the other one is given"
+            raise FieldProblems([FieldProblem((name,), "nothing", expected)])
+        return self
+
 
 class JsonFormat(Spec):
     """One JSON object a message."""
 
     type: Literal["json"]
     """``json``"""
+    framing: Literal["none", "confluent"] = "none"
+    """``confluent``: the messages begin with a schema id, as Confluent's serializer writes them."""
 
 
 class AvroFormat(Spec):
@@ -104,24 +114,47 @@ class AvroFormat(Spec):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> AvroFormat:
-        if (self.registry is None) == (self.schema_file is None):
-            found = "both" if self.registry else "neither"
-            expected = "one of `registry` and `schema_file`"
-            raise FieldProblems([FieldProblem(("schema_file",), found, expected)])
+        if problems := _one_way(self.registry, self.schema_file, "schema_file"):
+            raise FieldProblems(problems)
         return self
 
 
 class ProtobufFormat(Spec):
-    """Protobuf, by a descriptor file: ``protoc --include_imports --descriptor_set_out``."""
+    """Protobuf: with a registry in Confluent's framing, or by a descriptor file."""
 
     type: Literal["protobuf"]
     """``protobuf``"""
-    descriptor_file: RelativeFile
-    """Descriptor set (``.desc``) in the project's folder."""
-    message: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$", max_length=200)
-    """Full name of the message, such as ``shop.Order``."""
-    framing: Literal["none", "confluent"] = "none"
-    """``confluent``: the messages begin with a schema id, as Confluent's serializer writes them."""
+    registry: SchemaRegistry | None = None
+    """Where the schemas are that the messages name."""
+    descriptor_file: RelativeFile | None = None
+    """Descriptor set (``.desc``) in the project's folder, instead of a registry:
+    ``protoc --include_imports --descriptor_set_out``."""
+    message: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$", max_length=200
+    )
+    """Full name of the message, such as ``shop.Order``; others become dead letters. May be left out
+    with a registry, where each message says which it is."""
+    framing: Literal["none", "confluent"] | None = None
+    """``confluent``: the messages begin with a schema id, as Confluent's serializer writes them.
+    With a descriptor file ``none`` is the default; with a registry it cannot be."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ProtobufFormat:
+        problems = _one_way(self.registry, self.descriptor_file, "descriptor_file")
+        if self.registry is not None and self.framing == "none":
+            expected = "`confluent`, or nothing: without a schema id no registry can be asked"
+            problems.append(FieldProblem(("framing",), "none", expected))
+        if self.registry is None and self.message is None:
+            expected = "the full name of the message, as a file holds many"
+            problems.append(FieldProblem(("message",), "nothing", expected))
+        if problems:
+            raise FieldProblems(problems)
+        return self
+
+    @property
+    def is_framed(self) -> bool:
+        """Whether messages begin with a schema id."""
+        return self.registry is not None or self.framing == "confluent"
 
 
 MessageFormat = Annotated[JsonFormat | AvroFormat | ProtobufFormat, Field(discriminator="type")]
@@ -217,8 +250,16 @@ class KafkaSource(SourceBase):
         """Files that the source names: where, which, and with which ending."""
         if isinstance(self.format, AvroFormat) and self.format.schema_file:
             yield ("format", "schema_file"), self.format.schema_file, ".avsc"
-        if isinstance(self.format, ProtobufFormat):
+        if isinstance(self.format, ProtobufFormat) and self.format.descriptor_file:
             yield ("format", "descriptor_file"), self.format.descriptor_file, ".desc"
+
+
+def _one_way(registry: SchemaRegistry | None, file: str | None, name: str) -> list[FieldProblem]:
+    """What is wrong where schemas come from a registry or a file: both, or neither."""
+    if (registry is None) != (file is None):
+        return []
+    found = "both" if registry else "neither"
+    return [FieldProblem((name,), found, f"one of `registry` and `{name}`")]
 
 
 def _unreadable(kind: SparkType, *, is_top: bool = True) -> str | None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from mlops_assets.config.kafka import AvroFormat, SchemaRegistry
-from mlops_assets.errors import ConfigError, SourceError
+from mlops_assets.config.kafka import AvroFormat
+from mlops_assets.errors import ConfigError
+from mlops_assets.sources.kafka_framing import HEADER_BYTES, schema_number
 from mlops_assets.sources.kafka_rows import PoisonError, Row
 
-_MAGIC = 0
-_HEADER_BYTES = 5
-_TIMEOUT_SECONDS = 20
+if TYPE_CHECKING:
+    from resources.schema_registry import Registry
 
 
 class AvroParser:
@@ -30,9 +30,9 @@ class AvroParser:
     """
 
     def __init__(self, spec: AvroFormat, read: Callable[[str], bytes], where: str) -> None:
-        self._where = where
-        self._registry = spec.registry
-        self._log_in = _log_in(spec.registry, where)
+        from resources.schema_registry import Registry
+
+        self._registry = Registry(spec.registry, where) if spec.registry else None
         self._schemas: dict[int, Any] = {}
         file = spec.schema_file
         self._fixed = _load(read(file), f"{where} {file}") if file else None
@@ -46,9 +46,7 @@ class AvroParser:
         """
         if self._fixed is not None:
             return _read(self._fixed, value, 0)
-        if len(value) < _HEADER_BYTES or value[0] != _MAGIC:
-            raise PoisonError("not Avro in Confluent's framing")
-        return _read(self._schema(int.from_bytes(value[1:5], "big")), value, _HEADER_BYTES)
+        return _read(self._schema(schema_number(value, "Avro")), value, HEADER_BYTES)
 
     def _schema(self, number: int) -> Any:
         if number not in self._schemas:
@@ -59,36 +57,15 @@ class AvroParser:
 
     def _fetch(self, number: int) -> Any:
         """The schema, or None when the registry answers and has no such Avro record."""
-        import requests
-
-        registry = cast(SchemaRegistry, self._registry)
-        url = f"{registry.url.rstrip('/')}/schemas/ids/{number}"
-        try:
-            answer = requests.get(url, auth=self._log_in, timeout=_TIMEOUT_SECONDS)
-            found = answer.json() if answer.status_code == requests.codes.ok else {}
-        except requests.RequestException as error:
-            raise self._away(type(error).__name__) from None
-        if answer.status_code == requests.codes.not_found:
+        registry = cast("Registry", self._registry)
+        found = registry.schema(number)
+        if found is None or found.type != "AVRO":
             return None
-        if answer.status_code != requests.codes.ok or not isinstance(found, dict):
-            raise self._away(f"status {answer.status_code}")
-        if found.get("references"):
-            raise SourceError(
-                "schemas that refer to other schemas are not supported",
-                where=self._where,
-                found=f"schema id {number}",
-                expected="Avro schemas that are whole",
-            )
-        is_avro = found.get("schemaType", "AVRO") == "AVRO"
-        return _parse(str(found.get("schema", ""))) if is_avro else None
-
-    def _away(self, found: str) -> SourceError:
-        return SourceError(
-            "the schema registry is away",
-            where=self._where,
-            found=found,
-            fix="start it or check `format.registry`; nothing was taken",
-        )
+        names: dict[str, Any] = {}
+        for _, inner in registry.referenced(found):
+            if _parse(inner.text, names) is None:
+                return None
+        return _parse(found.text, names)
 
 
 def _read(schema: Any, value: bytes, start: int) -> Row:
@@ -107,28 +84,26 @@ def _read(schema: Any, value: bytes, start: int) -> Row:
     return cast(Row, record)
 
 
-def _parse(text: str) -> Any:
-    """A schema that is a record, or None."""
+def _parse(text: str, names: dict[str, Any] | None = None) -> Any:
+    """A schema, or None.
+
+    Args:
+        text: As it was registered.
+        names: Types that it may refer to; its own are added.
+    """
     import fastavro
     from fastavro.schema import SchemaParseException, UnknownType
 
     try:
-        schema = fastavro.parse_schema(json.loads(text))
+        schema = json.loads(text)
+        # A union is read without the names that a record carries along.
+        return fastavro.parse_schema(schema, names, expand=isinstance(schema, list))
     except (ValueError, KeyError, TypeError, SchemaParseException, UnknownType):
         return None
-    return schema if isinstance(schema, dict) and schema.get("type") == "record" else None
 
 
 def _load(schema_file: bytes, where: str) -> Any:
     schema = _parse(schema_file.decode(errors="replace"))
-    if schema is None:
+    if not isinstance(schema, dict) or schema.get("type") != "record":
         raise ConfigError("not an Avro schema of a record", where=where)
     return schema
-
-
-def _log_in(spec: SchemaRegistry | None, where: str) -> tuple[str, str] | None:
-    from resources.kafka_security import secret
-
-    if spec is None or spec.username_env is None:
-        return None
-    return secret(spec.username_env, where), secret(spec.password_env, where)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlops_assets.sources.kafka_arrow import Decoded, arrow_schema
+from mlops_assets.sources.kafka_framing import HEADER_BYTES, schema_number
+from mlops_assets.sources.kafka_rows import PoisonError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,11 +22,14 @@ class JsonDecoder:
 
     Args:
         columns: Declared Spark SQL types.
+        is_framed: Whether messages begin with a schema id, which is not looked at: the declared
+            types are the schema.
     """
 
-    def __init__(self, columns: Mapping[str, str]) -> None:
+    def __init__(self, columns: Mapping[str, str], *, is_framed: bool = False) -> None:
         import pyarrow as pa
 
+        self._is_framed = is_framed
         self._columns = dict(columns)
         self._schema = arrow_schema(columns)
         # Dates are JSON text; the parser would take them for numbers of days.
@@ -45,7 +50,11 @@ class JsonDecoder:
         rows: list[int] = []
         whole: list[tuple[int, bytes]] = []
         for index, value in enumerate(values):
-            text = value if value[:1] == b"{" else value.lstrip(_SPACE)
+            try:
+                text = self._text(value)
+            except PoisonError as error:
+                rejected[index] = str(error)
+                continue
             if text[:1] != b"{":
                 rejected[index] = _BAD_JSON
             elif text[1:2] == b"}" or (text[1:2] in _SPACE and text[1:].lstrip()[:1] == b"}"):
@@ -55,6 +64,12 @@ class JsonDecoder:
         self._decode(whole, tables, rows, rejected)
         table = pa.concat_tables(tables) if tables else self._schema.empty_table()
         return Decoded(table, rows, rejected)
+
+    def _text(self, value: bytes) -> bytes:
+        if self._is_framed:
+            schema_number(value, "JSON")
+            value = value[HEADER_BYTES:]
+        return value if value[:1] == b"{" else value.lstrip(_SPACE)
 
     def _decode(
         self,

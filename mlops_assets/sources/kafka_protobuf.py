@@ -1,4 +1,4 @@
-"""Protobuf messages, by a descriptor file."""
+"""Protobuf messages as rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.kafka import ProtobufFormat
 from mlops_assets.errors import ConfigError
+from mlops_assets.sources.kafka_framing import message_indexes
 from mlops_assets.sources.kafka_rows import PoisonError, Row
 
 if TYPE_CHECKING:
@@ -15,65 +16,54 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP = "google.protobuf.Timestamp"
+_WRAPPERS = {
+    f"google.protobuf.{kind}Value"
+    for kind in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+}
+"""Messages that stand for one value, which they let be absent."""
 
 
 class ProtobufParser:
-    """Reads a message of one kind.
+    """Reads messages of one kind, by a descriptor file or by a schema registry.
 
     Args:
         spec: The format.
         read: Gives a file that the YAML names.
+        where: For messages: whose topic it is.
 
     Raises:
         ConfigError: The file is no descriptor set, or does not hold the message.
+        EnvironmentProblemError: A variable for the registry is not set.
     """
 
-    def __init__(self, spec: ProtobufFormat, read: Callable[[str], bytes]) -> None:
-        self._kind = _load(read(spec.descriptor_file), spec.descriptor_file, spec.message)
-        self._is_framed = spec.framing == "confluent"
+    def __init__(self, spec: ProtobufFormat, read: Callable[[str], bytes], where: str) -> None:
+        self._kinds: Callable[[bytes], tuple[Any, int]]
+        if spec.registry is not None:
+            from mlops_assets.sources.kafka_protobuf_registry import RegisteredKinds
+
+            self._kinds = RegisteredKinds(spec.registry, spec.message, where)
+        else:
+            file = str(spec.descriptor_file)
+            kind = _load(read(file), file, str(spec.message))
+            is_framed = spec.is_framed
+            self._kinds = lambda value: (kind, message_indexes(value)[1] if is_framed else 0)
 
     def __call__(self, value: bytes) -> Row:
         """A message's fields by name; a singular field without presence has its default.
 
         Raises:
             PoisonError: It is not one.
+            SourceError: The registry is away.
         """
         from google.protobuf.message import DecodeError
 
-        start = _payload_start(value) if self._is_framed else 0
-        message = self._kind()
+        kind, start = self._kinds(value)
+        message = kind()
         try:
             message.ParseFromString(value[start:])
             return _fields(message)
         except (DecodeError, OverflowError):
-            raise PoisonError(f"not a {self._kind.DESCRIPTOR.full_name}") from None
-
-
-def _payload_start(value: bytes) -> int:
-    """Where the message begins after magic byte, schema id and message indexes.
-
-    Only the file's first message is written with the index list ``0``; others give their number
-    and each index as zigzag varints.
-    """
-    if len(value) < 6 or value[0] != 0:
-        raise PoisonError("not Protobuf in Confluent's framing")
-    count, at = _varint(value, 5)
-    for _ in range(count):
-        _, at = _varint(value, at)
-    return at
-
-
-def _varint(value: bytes, at: int) -> tuple[int, int]:
-    """A zigzag number and the position after it."""
-    number = shift = 0
-    while at < len(value) and shift < 35:
-        byte = value[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return (number >> 1) ^ -(number & 1), at
-    raise PoisonError("not Protobuf in Confluent's framing")
+            raise PoisonError(f"not a {kind.DESCRIPTOR.full_name}") from None
 
 
 def _fields(message: Message) -> dict[str, Any]:
@@ -90,10 +80,12 @@ def _fields(message: Message) -> dict[str, Any]:
 
 
 def _value(field: Any, value: Any) -> Any:
-    """A field's value: times and nested messages as such, enumerations by name."""
+    """A field's value: times, wrapped values and messages as such, enumerations by name."""
     if field.message_type is not None:
         if field.message_type.full_name == _TIMESTAMP:
             return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)
+        if field.message_type.full_name in _WRAPPERS:
+            return value.value
         return _fields(value)
     if field.enum_type is not None:
         known = field.enum_type.values_by_number.get(value)

@@ -38,10 +38,10 @@ def decoder_for(spec: KafkaSource, context: SourceContext) -> Decoder:
         from mlops_assets.sources.kafka_protobuf import ProtobufParser
         from mlops_assets.sources.kafka_rows import RowDecoder
 
-        return RowDecoder(spec.columns, ProtobufParser(spec.format, context.file))
+        return RowDecoder(spec.columns, ProtobufParser(spec.format, context.file, context.where))
     from mlops_assets.sources.kafka_json import JsonDecoder
 
-    return JsonDecoder(spec.columns)
+    return JsonDecoder(spec.columns, is_framed=spec.format.framing == "confluent")
 
 
 class SliceWriter:

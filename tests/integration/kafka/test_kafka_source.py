@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from brokers import delete_before, produce
+from schema_registry import running_registry
 from slices import letters, rows, take, taken
 
 from mlops_assets.config.kafka import KafkaSource
@@ -90,6 +92,32 @@ def test_personal_data_stay_out_of_dead_letters(
     take(source(pii=["name"]), store, context)
     assert letters(store)[0].keys() == {"partition", "offset", "timestamp", "reason"}
     assert "anna" not in str(letters(store))
+
+
+def test_a_registrys_schemas_over_a_real_broker(
+    servers: str, topic: str, source: Build, context: SourceContext, store: Path
+) -> None:
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+    from confluent_kafka.schema_registry.avro import AvroSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    fields = [{"name": "id", "type": "long"}, {"name": "name", "type": "string"}]
+    schema = json.dumps({"type": "record", "name": "Event", "fields": fields})
+    sent = [{"id": i, "name": f"n{i}"} for i in range(50)]
+    with running_registry() as registry:
+        serializer = AvroSerializer(SchemaRegistryClient({"url": registry.url}), schema)
+        place = SerializationContext(topic, MessageField.VALUE)
+        values: list[Any] = [serializer(event, place) for event in sent]
+        produce(servers, topic, [*values[:30], b"{}", *values[30:]])
+        spec = source(format={"type": "avro", "registry": {"url": registry.url}})
+        registry.status = 503
+        with pytest.raises(SourceError, match="the schema registry is away"):
+            take(spec, store, context)
+        assert taken(store) == {}
+        registry.status = 200
+        take(spec, store, context)
+    assert [{"id": r["id"], "name": r["name"]} for r in rows(store)] == sent
+    assert [letter["offset"] for letter in letters(store)] == [30]
 
 
 def transactional(servers: str, name: str) -> Any:

@@ -48,6 +48,22 @@ def test_four_lines_are_enough() -> None:
         ({"bootstrap_servers": "user:pw@host:9092"}, "bootstrap_servers"),
         ({"topic": "a/b"}, "topic"),
         ({"format": {"type": "avro"}}, "one of `registry` and `schema_file`"),
+        ({"format": {"type": "protobuf"}}, "one of `registry` and `descriptor_file`"),
+        ({"format": {"type": "protobuf", "descriptor_file": "a.desc"}}, "full name of the message"),
+        (
+            {
+                "format": {
+                    "type": "protobuf",
+                    "registry": {"url": "http://r"},
+                    "framing": "none",
+                }
+            },
+            "without a schema id",
+        ),
+        (
+            {"format": {"type": "avro", "registry": {"url": "http://r", "username_env": "USER_A"}}},
+            "the name of a variable",
+        ),
         ({"security": {"protocol": "SASL_SSL"}}, "the protocol logs in"),
         ({"security": {"protocol": "SSL", "key_file": "k.pem"}}, "certificate_file"),
         (

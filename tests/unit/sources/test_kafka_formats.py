@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from schema_registry import running_registry
 
 from mlops_assets.config.kafka import AvroFormat, ProtobufFormat, SchemaRegistry
 from mlops_assets.errors import ConfigError, SourceError
@@ -150,8 +151,7 @@ def test_an_avro_schema_file_that_is_none(tmp_path: Path) -> None:
         avro_decoder(AvroFormat(type="avro", schema_file="event.avsc"), tmp_path, {"id": "int"})
 
 
-def test_avro_by_a_registry_with_two_versions(tmp_path: Path, registry: str) -> None:
-    spec = AvroFormat(type="avro", registry=SchemaRegistry(url=registry))
+def test_avro_by_a_registry_with_two_versions(tmp_path: Path) -> None:
     wider = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "n", "type": "int"}]}
     old = {"id": 1, "name": "a", "at": NOON}
     new = {**old, "id": 2, "n": 3}
@@ -159,52 +159,24 @@ def test_avro_by_a_registry_with_two_versions(tmp_path: Path, registry: str) -> 
     def framed(number: int, value: bytes) -> bytes:
         return struct.pack(">bI", 0, number) + value
 
-    decoder = avro_decoder(spec, tmp_path, {"id": "bigint", "n": "int"})
-    sent = [framed(1, avro(old)), framed(2, avro(new, wider)), framed(9, b"x"), b"{}"]
-    decoded = decoder.decode(sent)
-    assert rows(decoded) == [{"id": 1, "n": None}, {"id": 2, "n": 3}]
-    assert "schema id 9" in decoded.rejected[2]
-    with pytest.raises(SourceError, match="the schema registry is away"):
-        decoder.decode([framed(500, b"x")])
+    with running_registry() as registry:
+        for schema in (SCHEMA, wider):
+            registry.register("event-value", {"schema": json.dumps(schema)})
+        spec = AvroFormat(type="avro", registry=SchemaRegistry(url=registry.url))
+        decoder = avro_decoder(spec, tmp_path, {"id": "bigint", "n": "int"})
+        sent = [framed(1, avro(old)), framed(2, avro(new, wider)), framed(9, b"x"), b"{}"]
+        decoded = decoder.decode(sent)
+        assert rows(decoded) == [{"id": 1, "n": None}, {"id": 2, "n": 3}]
+        assert "schema id 9" in decoded.rejected[2]
+        registry.status = 503
+        with pytest.raises(SourceError, match="the schema registry is away"):
+            decoder.decode([framed(500, b"x")])
 
 
 def test_a_registry_that_is_away_kills_no_message(tmp_path: Path) -> None:
     spec = AvroFormat(type="avro", registry=SchemaRegistry(url="http://127.0.0.1:1"))
     with pytest.raises(SourceError, match="the schema registry is away"):
         avro_decoder(spec, tmp_path, {"id": "int"}).decode([b"\x00\x00\x00\x00\x01x"])
-
-
-@pytest.fixture
-def registry() -> Any:
-    """The one answer of a schema registry that is needed, over real HTTP."""
-    import threading
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-    wider = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "n", "type": "int"}]}
-    schemas = {"1": SCHEMA, "2": wider}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            number = self.path.partition("?")[0].rpartition("/")[2]
-            body: dict[str, Any] = {"error_code": 40403, "message": "Schema not found"}
-            status = 503 if number == "500" else 404
-            if number in schemas:
-                body, status = {"schema": json.dumps(schemas[number])}, 200
-            answer = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *args: Any) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture
@@ -251,7 +223,7 @@ def test_protobuf(descriptor: Path, framing: Any) -> None:
     frame = b"\x00\x00\x00\x00\x05" + b"\x04\x00\x02" if framing == "confluent" else b""
     columns = {**EVENT_COLUMNS, "kind": "string", "tags": "array<string>", "gone": "int"}
     decoder = RowDecoder(
-        columns, ProtobufParser(spec, lambda name: (descriptor / name).read_bytes())
+        columns, ProtobufParser(spec, lambda name: (descriptor / name).read_bytes(), "here")
     )
     decoded = decoder.decode([frame + message.SerializeToString(), b"\xff\xff", frame])
     expected = {"id": 7, "name": "x", "at": NOON, "kind": "SALE", "tags": ["a"], "gone": None}
@@ -265,4 +237,4 @@ def test_a_descriptor_without_the_message(descriptor: Path) -> None:
 
     spec = ProtobufFormat(type="protobuf", descriptor_file="event.desc", message="shop.Nothing")
     with pytest.raises(ConfigError, match=r"shop\.Nothing"):
-        ProtobufParser(spec, lambda name: (descriptor / name).read_bytes())
+        ProtobufParser(spec, lambda name: (descriptor / name).read_bytes(), "here")
