@@ -10,8 +10,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mlops_assets.config.outside_calls import JAVA_FUNCTIONS
 from mlops_assets.config.spark import SparkSpec
 from mlops_assets.errors import EnvironmentProblemError
 from resources import durable
@@ -235,9 +236,25 @@ def _start(app_name: str, home: Path, spec: SparkSpec) -> SparkSession:
             if spec.is_cluster
             else "look at the lines above; check free memory, and that 127.0.0.1 can be bound",
         ) from error
+    _remove_java_functions(session)
     _silence_query_errors()
     atexit.register(stop_spark)
     return session
+
+
+def _remove_java_functions(session: SparkSession) -> None:
+    """A query must not call Java code, which could read the process's secrets.
+
+    The texts are checked when they are loaded, by a parser that is not Spark's own; here they
+    cannot be resolved, however they are written. Spark has no setting for it.
+    """
+    jvm: Any = session._jvm
+    functions = session._jsparkSession.sessionState().functionRegistry()
+    builtin, system = (jvm.scala.Some(word) for word in ("builtin", "system"))
+    for name in JAVA_FUNCTIONS:
+        functions.dropFunction(
+            jvm.org.apache.spark.sql.catalyst.FunctionIdentifier(name, builtin, system)
+        )
 
 
 def _silence_query_errors() -> None:

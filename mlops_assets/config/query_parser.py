@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlops_assets.config.outside_calls import outside_calls
 from mlops_assets.config.problems import Severity
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ _CHANGING = frozenset(
         *("uuid", "shuffle", "monotonically_increasing_id"),
     )
 )
+_MOVING_DAYS = frozenset(("now", "today", "tomorrow", "yesterday"))
+"""Texts that Spark takes for a time: ``DATE 'today'``."""
 _MAKES_COLUMNS = frozenset(
     (
         *("inline", "inline_outer", "explode", "explode_outer", "posexplode", "posexplode_outer"),
@@ -84,7 +87,11 @@ def parse_query(sql: str) -> Query:
         found = f"a statement of another kind ({statement.key.upper()})"
         return Query((QueryProblem(1, 1, found, "exactly one SELECT"),))
     columns = _output_columns(statement, {})
-    problems = (*_changing(sql, statement), *_twice(columns or ()))
+    problems = (
+        *_outside(sql, statement),
+        *_changing(sql, statement),
+        *_twice(columns or ()),
+    )
     return Query(problems, tuple(_tables(sql, statement)), columns)
 
 
@@ -116,16 +123,26 @@ def _tables(sql: str, statement: exp.Query) -> Iterator[TableUse]:
             yield TableUse(name, *_place(sql, table.parts[0]))
 
 
+def _outside(sql: str, statement: exp.Query) -> Iterator[QueryProblem]:
+    for node, found in outside_calls(statement):
+        expected = "functions that look at the rows only"
+        yield QueryProblem(*_place(sql, node), found, expected)
+
+
 def _changing(sql: str, statement: exp.Query) -> Iterator[QueryProblem]:
     """Functions that give another result each time: unchanged data would retrain."""
     from sqlglot import exp
 
-    for function in statement.find_all(exp.Func):
-        name = _function_name(function)
-        if name in _CHANGING:
-            expected = "the same rows from the same data, or every run is a new version"
-            found = f"{name}(), which changes with each run"
-            yield QueryProblem(*_place(sql, function), found, expected, None, "warning")
+    found = [(f, f"{_function_name(f)}()") for f in statement.find_all(exp.Func)]
+    found = [(f, name) for f, name in found if name[:-2] in _CHANGING]
+    for text in statement.find_all(exp.Literal):
+        is_time = isinstance(text.parent, exp.Cast | exp.TsOrDsToDate)
+        if text.is_string and is_time and text.name.strip().lower() in _MOVING_DAYS:
+            found.append((text, f"the time '{text.name}'"))
+    for node, name in found:
+        expected = "the same rows from the same data, or every run is a new version"
+        changes = f"{name}, which changes with each run"
+        yield QueryProblem(*_place(sql, node), changes, expected, None, "warning")
 
 
 def _twice(columns: tuple[str, ...]) -> Iterator[QueryProblem]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-FORBIDDEN_FUNCTIONS = frozenset({"reflect", "java_method", "try_reflect"})
-"""Spark functions that call Java code by name."""
+from mlops_assets.config.outside_calls import outside_calls
 
 
 def find_condition_problem(condition: str) -> str | None:
@@ -38,8 +37,7 @@ def _parse(condition: str) -> tuple[str | None, tuple[str, ...]]:
         return "something else than one condition", ()
     if tree.find(sql.Query):
         return "a query inside the condition", ()
-    for call in tree.find_all(sql.Anonymous):
-        if str(call.this).lower() in FORBIDDEN_FUNCTIONS:
-            return f"a call of {call.this}", ()
+    for _, call in outside_calls(tree):
+        return call, ()
     columns = dict.fromkeys(column.parts[0].name for column in tree.find_all(sql.Column))
     return None, tuple(columns)

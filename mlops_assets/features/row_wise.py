@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _ROW_BY_ROW = {"Project", "Filter", "Generate", "Expand", "SubqueryAlias", "View", "ResolvedHint"}
 _LEFT_JOINS = {"LeftOuter", "LeftSemi", "LeftAnti"}
 _VARYING = re.compile(
-    r"\b(current_\w+|now|localtimestamp|unix_timestamp|session_user|user|_metadata)\b", re.I
+    r"\b(current_\w+|curdate|now|today|tomorrow|yesterday|localtimestamp|unix_timestamp"
+    r"|session_user|user|_metadata)\b",
+    re.I,
 )
 """Words of a query whose values are not those of its rows: the plan shows some as constants."""
 

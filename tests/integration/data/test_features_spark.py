@@ -227,6 +227,18 @@ def test_a_query_reads_no_files(make_project: Any, run: Any, store: LocalStore) 
         run(make_project(f"SELECT * FROM parquet.`{path}`"))
 
 
+@pytest.mark.parametrize("name", ["reflect", "java_method", "try_reflect", "builtin.reflect"])
+def test_a_query_calls_no_java_code(
+    make_project: Any, run: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Even where the check of the text was passed by."""
+    monkeypatch.setenv("A_SECRET", "hunter2")
+    query = f"SELECT *, {name}('java.lang.System', 'getenv', 'A_SECRET') AS s FROM shop"
+    with pytest.raises(ConfigError, match="Cannot resolve routine") as raised:
+        run(make_project(query=query))
+    assert "hunter2" not in str(raised.value)
+
+
 def test_with_comments_and_semicolon(make_project: Any, run: Any) -> None:
     query = f"-- first\nWITH a AS ({select()})\nSELECT * FROM a -- last\n;\n"
     assert run(make_project(query)).manifest.rows == 1

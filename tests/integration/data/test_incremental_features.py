@@ -76,6 +76,8 @@ ACROSS_ROWS = {
         "colour, 0 FROM prices"
     ),
     "today": f"SELECT {COLUMNS}, year(current_date()) > 2000 AS modern FROM shop s",
+    "a word for today": f"SELECT {COLUMNS}, year(DATE'today') > 2000 AS modern FROM shop s",
+    "a short name of today": f"SELECT {COLUMNS}, year(curdate()) > 2000 AS modern FROM shop s",
 }
 QUERIES = [*ROW_BY_ROW.items(), *ACROSS_ROWS.items()]
 

@@ -220,7 +220,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         NOT_NULL,
         {"column": "a", "row_condition": "reflect('java.lang.System', 'exit', 0) = 1"},
-        "row_condition: found a call of reflect",
+        "row_condition: found reflect(), which calls Java code",
     ),
     (NOT_NULL, {"column": "a", "row_condition": "x >"}, "row_condition: found text that Spark"),
     (NOT_NULL, {"column": "a", "condition_parser": "spark"}, "expected a row_condition"),

@@ -155,12 +155,39 @@ def test_a_column_returned_twice_is_a_problem() -> None:
     assert problem.found == "the output column Origin a second time"
 
 
-@pytest.mark.parametrize("function", ["now()", "current_timestamp()", "rand()", "uuid()"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        *("now()", "current_timestamp()", "rand()", "uuid()", "curdate()"),
+        pytest.param("DATE'today' ", id="today"),
+    ],
+)
 def test_functions_that_change_with_each_run_are_warned_about(function: str) -> None:
     report = _check(f"SELECT {COLUMNS},\n  {function} AS x {JOIN}")
     (problem,) = report.in_query
     assert problem.severity == "warning"
-    assert (problem.line, problem.column) == (2, 3)
+    assert problem.line == 2
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "reflect('java.lang.System', 'getenv', 'HOME')",
+        "`Reflect`('java.lang.System', 'getenv', 'HOME')",
+        "JAVA_METHOD('java.lang.System', 'getenv', 'HOME')",
+        "builtin.try_reflect('java.lang.System', 'getenv', 'HOME')",
+    ],
+)
+def test_calls_of_java_code_are_refused(call: str) -> None:
+    report = _check(f"SELECT {COLUMNS},\n  {call} AS x {JOIN}")
+    (problem,) = report.in_query
+    assert (problem.line, problem.severity) == (2, "error")
+    assert "calls Java code" in problem.found
+
+
+def test_programs_are_refused() -> None:
+    (problem,) = parse_query("SELECT TRANSFORM(a) USING 'cat' AS (b) FROM t").problems
+    assert "starts a program" in problem.found
 
 
 def test_what_spark_accepts_is_accepted() -> None:
