@@ -16,7 +16,8 @@ from mlops_assets.config.spark import SparkSpec
 from mlops_assets.errors import EnvironmentProblemError
 from resources import durable
 from resources.java import Java, find_java, prepare_java_home
-from resources.processes import HOST, start_ticks
+from resources.processes import HOST
+from resources.scratch import scratch_folder
 from resources.settings import Settings
 from resources.spark_clients import executor_python, require_client, s3a_options
 from resources.spark_connect import close_remote_session, remote_session
@@ -275,13 +276,6 @@ def _environment(java: Java, home: Path, spec: SparkSpec, scratch: Path) -> Iter
 
 
 def _make_scratch(folder: Path) -> Path:
-    """This process's scratch folder; those of processes that were killed are removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*-*"):
-        pid, _, ticks = leftover.name.partition("-")
-        if start_ticks(int(pid)) != int(ticks):
-            durable.remove_tree(leftover)
-    scratch = folder / f"{os.getpid()}-{start_ticks(os.getpid())}"
-    scratch.mkdir(exist_ok=True)
+    scratch = scratch_folder(folder)
     (scratch / "log4j2.properties").write_text(_LOG4J, encoding="utf-8")
     return scratch
