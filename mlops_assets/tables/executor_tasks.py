@@ -22,6 +22,7 @@ from mlops_assets.errors import MlopsError, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from mlops_assets.tables.profile import TableSummary
     from resources.manifest import Column
@@ -83,11 +84,10 @@ def reading_task(
 
     def read(numbers: Batches) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         with _working(environment):
             for file in _named(files, numbers):
-                with fetched(file) as path, pq.ParquetFile(path) as parquet:
+                with fetched(file) as path, _opened(path) as parquet:
                     for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
                         yield from shaped(pa.Table.from_batches([batch]), schema).to_batches()
 
@@ -207,6 +207,13 @@ def _working(environment: Mapping[str, str]) -> Iterator[None]:
             "fix": error.fix,
         }
         raise RuntimeError(f"{MARK}{json.dumps(parts)}") from None
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    """A file whose INT96 times are microseconds: nanoseconds end in the year 2262."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
 
 
 def _named(things: Sequence[Any], numbers: Batches) -> Iterator[Any]:
