@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mlops_assets.config.base import Spec
 from mlops_assets.config.problems import FieldProblem, FieldProblems, show
+from mlops_assets.config.spark_settings import expected_instead
 
 MASTER_PATTERN = (
     r"^(local|spark://[^\s/@]+:\d+(,[^\s/@]+:\d+)*|yarn|k8s://https?://[^\s/@]+"
@@ -21,17 +22,6 @@ PYTHON_PATTERN = r"^[A-Za-z0-9_./][A-Za-z0-9_./@+-]{0,249}$"
 Memory = Annotated[str, StringConstraints(pattern=MEMORY_PATTERN)]
 MavenPackage = Annotated[str, StringConstraints(pattern=PACKAGE_PATTERN)]
 
-ALLOWED = (
-    *("spark.dynamicAllocation.", "spark.executor.", "spark.hadoop.fs.s3a.", "spark.kubernetes."),
-    *("spark.memory.", "spark.network.", "spark.rpc.", "spark.scheduler.", "spark.shuffle."),
-    *("spark.speculation", "spark.sql.adaptive.", "spark.sql.autoBroadcastJoinThreshold"),
-    *("spark.sql.files.m", "spark.sql.shuffle.", "spark.storage.", "spark.task.", "spark.yarn."),
-)
-"""Beginnings of the settings that a project may change: what they cost, not what they mean."""
-_REFUSED = re.compile(
-    r"(?i)(javaoptions|classpath|librarypath|plugin|\.jars|secret|password|access\.key|token"
-    r"|provider|credential|ignore|dist\.|archive|hostpath|podtemplate|upload|mount)"
-)
 _HERE = r"(127(\.\d{1,3}){3}|localhost):\d+"
 _LOOPBACK = re.compile(rf"spark://{_HERE}(,{_HERE})*")
 
@@ -91,8 +81,7 @@ class SparkSpec(Spec):
 
     def _setting_problems(self) -> Iterator[FieldProblem]:
         for name in self.settings:
-            if not name.startswith(ALLOWED) or _REFUSED.search(name):
-                expected = f"a setting that begins with {', '.join(ALLOWED)}, and holds no secret"
+            if expected := expected_instead(name):
                 yield FieldProblem(("settings", name), show(name), expected, about_key=True)
 
     def _cluster_problems(self) -> Iterator[FieldProblem]:

@@ -57,11 +57,11 @@ def test_s3a_is_told_where_s3_is_and_no_secret(monkeypatch: pytest.MonkeyPatch) 
     assert s3a_options({}) == {}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    settings = {"spark.hadoop.fs.s3a.endpoint": "https://other.internal"}
+    settings = {"spark.hadoop.fs.s3a.path.style.access": "false"}
     spec = SparkSpec(master="spark://127.0.0.1:7077", settings=settings)
     options = cluster_options(spec)
-    assert options["spark.hadoop.fs.s3a.endpoint"] == "https://other.internal"
-    assert options["spark.hadoop.fs.s3a.path.style.access"] == "true"
+    assert options["spark.hadoop.fs.s3a.endpoint"] == "http://minio.internal:9000"
+    assert options["spark.hadoop.fs.s3a.path.style.access"] == "false"
     assert not any("secret" in f"{name}{value}" for name, value in options.items())
     assert not any("fs.s3a" in name for name in cluster_options(SparkSpec()))
 
