@@ -65,7 +65,9 @@ _NEVER = {
     "names no address": re.compile(r"(?i)endpoint|proxy|address|gateway"),
     "holds no secret": re.compile(r"(?i)secret|password|passphrase|token|credential|key"),
     "leaves encryption as it is": re.compile(r"(?i)crypt|ssl|sasl|trust"),
-    "names no file": re.compile(r"(?i)hostpath|podtemplate|upload|volumes|\.mount|\.(file|files|path)$"),
+    "names no file": re.compile(
+        r"(?i)hostpath|podtemplate|upload|volumes|\.mount|\.(file|files|path)$"
+    ),
     "leaves no data out": re.compile(r"(?i)ignore"),
 }
 

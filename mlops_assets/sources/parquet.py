@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.errors import SchemaError, SourceError
 from mlops_assets.sources.paths import FileSet
 from mlops_assets.sources.reading import NANOSECONDS_FIX
+from mlops_assets.tables.globbing import escaped
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -118,11 +119,6 @@ def find_growth(found: FileSet, schemas: Sequence[pa.Schema], where: str) -> boo
             raise _misfit([name, *lines], where)
         known |= {column: (kind, name) for column, kind in here.items() if column not in known}
     return bool(schemas) and len(schemas[0].names) < len(known)
-
-
-def escaped(path: Path) -> str:
-    """A path that Spark does not take for a glob."""
-    return "".join(f"\\{c}" if c in "\\*?[]{}" else c for c in str(path))
 
 
 def _refuse_nanoseconds(columns: Mapping[str, str], name: str, where: str) -> None:
