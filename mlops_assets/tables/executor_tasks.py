@@ -37,6 +37,9 @@ WRITTEN = "path string, bytes bigint, sha256 string, rows bigint"
 PROFILED = "body binary"
 """What a profiling task says."""
 _BATCH_ROWS = 1 << 16
+_GROUP_ROWS = 1 << 19
+_GROUP_BYTES = 128 << 20
+"""A row group ends with the batch that reaches one of both; so much is in memory at a time."""
 _SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
 
 
@@ -261,10 +264,26 @@ def _write(path: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> 
 
     rows = 0
     with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
-        for batch in batches:
-            writer.write_table(shaped(pa.Table.from_batches([batch]), schema))
-            rows += batch.num_rows
+        for group in _row_groups(batches):
+            table = shaped(pa.Table.from_batches(group), schema)
+            writer.write_table(table)
+            rows += table.num_rows
     return rows
+
+
+def _row_groups(batches: Batches) -> Iterator[list[pa.RecordBatch]]:
+    """Batches by row group: Spark's have some 10,000 rows, and each group costs its readers."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+            yield held
+            held, rows, size = [], 0, 0
+    if held:
+        yield held
 
 
 def _sent(path: Path, target: Target) -> tuple[int, str]:
