@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 from pathlib import Path
 
 from resources.settings import Settings
@@ -56,7 +56,7 @@ def ensure_dagster_home(settings: Settings) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
-        draft = home / f".dagster.yaml.{os.getpid()}"
+        draft = home / f".dagster.yaml.{uuid.uuid4().hex}"
         draft.write_text(INSTANCE, encoding="utf-8")
         draft.replace(config)
     return home

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlops_assets.errors import AlreadyExistsError, LedgerConflictError, StoreError
-from resources.processes import start_ticks
+from resources.processes import machine_identity, start_ticks
 from resources.store import Store
 
 Action = Literal["deploy", "promote", "quarantine", "abandon", "rollback", "retire"]
@@ -253,6 +253,7 @@ def writer_identity() -> dict[str, Any]:
     """Which process writes, for the evidence of a ``deploy`` entry."""
     return {
         "host": socket.gethostname(),
+        "machine": machine_identity(),
         "pid": os.getpid(),
         "start_ticks": start_ticks(os.getpid()),
     }
@@ -261,8 +262,8 @@ def writer_identity() -> dict[str, Any]:
 def is_dead(pending: Entry, now: datetime, run_id: str | None = None) -> bool:
     """Whether a begun deployment will never end.
 
-    Its process is gone (seen from the same machine), it is older than :data:`LEASE`, or the run
-    that asks has begun it itself and comes back after a failure.
+    Its process is gone (seen from the same machine and container), it is older than
+    :data:`LEASE`, or the run that asks has begun it itself and comes back after a failure.
 
     Args:
         pending: The ``deploy`` entry.
@@ -272,6 +273,6 @@ def is_dead(pending: Entry, now: datetime, run_id: str | None = None) -> bool:
     if pending.run_id == run_id or now - pending.at > LEASE:
         return True
     writer = pending.evidence
-    if writer.get("host") != socket.gethostname():
+    if writer.get("machine") != machine_identity():
         return False
     return bool(start_ticks(int(writer["pid"])) != writer["start_ticks"])

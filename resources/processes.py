@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PID_SPACE = Path("/proc/self/ns/pid")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class ProcessRecord:
     def save(self, path: Path) -> None:
         """Write the record, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
+        draft = path.with_suffix(f".{uuid.uuid4().hex}")
         draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
         draft.replace(path)
 
@@ -73,6 +77,22 @@ def start_process(
         )
     ticks = start_ticks(process.pid) or 0
     return process, ProcessRecord(process.pid, ticks, dict(ports or {}))
+
+
+def machine_identity() -> str:
+    """Short name of that within which a process id means one process: a boot, and a container.
+
+    Host names do not tell: containers share their host's, and machines may have the same.
+    """
+    try:
+        boot = BOOT_ID.read_text(encoding="utf-8").strip()
+    except OSError:
+        boot = socket.gethostname()
+    try:
+        space = str(PID_SPACE.readlink())
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{boot} {space}".encode()).hexdigest()[:12]
 
 
 def start_ticks(pid: int) -> int | None:

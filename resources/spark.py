@@ -17,9 +17,10 @@ from mlops_assets.config.spark import SparkSpec
 from mlops_assets.errors import EnvironmentProblemError
 from resources import durable
 from resources.java import Java, find_java, prepare_java_home
-from resources.processes import HOST, start_ticks
+from resources.processes import HOST
+from resources.scratch import scratch_folder
 from resources.settings import Settings
-from resources.spark_clients import require_client, s3a_options
+from resources.spark_clients import executor_python, require_client, s3a_options
 from resources.spark_connect import close_remote_session, remote_session
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _start(app_name: str, home: Path, spec: SparkSpec) -> SparkSession:
     if spec.is_cluster:  # a folder of this machine is none of the executors'
         del options["spark.local.dir"]
     try:
-        with _environment(java, home, spec.driver_host, scratch):
+        with _environment(java, home, spec, scratch):
             session = SparkSession.builder.appName(app_name).config(map=options).getOrCreate()
     except (PySparkException, RuntimeError, OSError) as error:
         durable.remove_tree(scratch)
@@ -269,15 +270,15 @@ def _cores() -> int:
 
 
 @contextmanager
-def _environment(java: Java, home: Path, driver_host: str | None, scratch: Path) -> Iterator[None]:
+def _environment(java: Java, home: Path, spec: SparkSpec, scratch: Path) -> Iterator[None]:
     """The environment that Spark's launcher reads, for the time of the launch."""
     wanted = {
         "JAVA_HOME": str(prepare_java_home(java, home / "java")),
-        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_PYTHON": executor_python(spec, os.environ),
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "SPARK_LOCAL_DIRS": str(scratch),
-        "SPARK_LOCAL_IP": driver_host or HOST,
-        "SPARK_LOCAL_HOSTNAME": driver_host or "localhost",
+        "SPARK_LOCAL_IP": spec.driver_host or HOST,
+        "SPARK_LOCAL_HOSTNAME": spec.driver_host or "localhost",
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -292,13 +293,6 @@ def _environment(java: Java, home: Path, driver_host: str | None, scratch: Path)
 
 
 def _make_scratch(folder: Path) -> Path:
-    """This process's scratch folder; those of processes that were killed are removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*-*"):
-        pid, _, ticks = leftover.name.partition("-")
-        if start_ticks(int(pid)) != int(ticks):
-            durable.remove_tree(leftover)
-    scratch = folder / f"{os.getpid()}-{start_ticks(os.getpid())}"
-    scratch.mkdir(exist_ok=True)
+    scratch = scratch_folder(folder)
     (scratch / "log4j2.properties").write_text(_LOG4J, encoding="utf-8")
     return scratch

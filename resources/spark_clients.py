@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def require_client(spec: SparkSpec, environ: Mapping[str, str]) -> None:
         _require_hadoop(environ)
     if spec.master.startswith("k8s://"):
         _require_kubernetes(spec, environ)
+
+
+def executor_python(spec: SparkSpec, environ: Mapping[str, str]) -> str:
+    """Which Python executors start: other machines do not have this one's virtual environment.
+
+    Args:
+        spec: Where the work is done, and which Python the project names.
+        environ: The environment, in which ``PYSPARK_PYTHON`` is the operator's word.
+    """
+    if spec.executors.python:
+        return spec.executors.python
+    if not spec.is_cluster or spec.is_on_loopback:
+        return sys.executable
+    return environ.get("PYSPARK_PYTHON") or "python3"
 
 
 def s3a_options(environ: Mapping[str, str]) -> dict[str, str]:

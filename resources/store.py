@@ -128,7 +128,7 @@ class Store(Protocol):
         """Read every byte of a version.
 
         Raises:
-            StoreError: A file is missing, was added or was changed.
+            StoreError: A file is missing or was changed; in a local folder, or was added.
         """
         ...
 

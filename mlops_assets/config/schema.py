@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from mlops_assets.config.base import format_duration
 from mlops_assets.config.problems import Location, one_of
-from mlops_assets.config.spark import MASTER_PATTERN
+from mlops_assets.config.spark import MASTER_PATTERN, PYTHON_PATTERN
 
 COMPONENT_TYPE = "mlops_assets.MLProject"
 
@@ -41,6 +41,7 @@ PATTERNS: dict[str, str] = {
     r"^[1-9]\d*[mg]$": "an amount of memory such as 512m or 8g",
     r"^[\w.-]+:[\w.-]+:[\w.-]+$": "Maven coordinates <group>:<artifact>:<version>",
     r"^[A-Za-z0-9.:-]{1,253}$": "a host's name or address",
+    PYTHON_PATTERN: "the name or path of a program",
 }
 """Words for every pattern of the spec: a reader should not have to read regular expressions."""
 

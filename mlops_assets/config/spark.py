@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from mlops_assets.config.base import Spec
 from mlops_assets.config.problems import FieldProblem, FieldProblems, show
+from mlops_assets.config.spark_settings import expected_instead
 
 MASTER_PATTERN = (
     r"^(local|spark://[^\s/@]+:\d+(,[^\s/@]+:\d+)*|yarn|k8s://https?://[^\s/@]+"
@@ -17,20 +18,12 @@ MASTER_PATTERN = (
 )
 MEMORY_PATTERN = r"^[1-9]\d*[mg]$"
 PACKAGE_PATTERN = r"^[\w.-]+:[\w.-]+:[\w.-]+$"
+PYTHON_PATTERN = r"^[A-Za-z0-9_./][A-Za-z0-9_./@+-]{0,249}$"
 Memory = Annotated[str, StringConstraints(pattern=MEMORY_PATTERN)]
 MavenPackage = Annotated[str, StringConstraints(pattern=PACKAGE_PATTERN)]
 
-ALLOWED = (
-    *("spark.dynamicAllocation.", "spark.executor.", "spark.hadoop.fs.s3a.", "spark.kubernetes."),
-    *("spark.memory.", "spark.network.", "spark.rpc.", "spark.scheduler.", "spark.shuffle."),
-    *("spark.speculation", "spark.sql.adaptive.", "spark.sql.autoBroadcastJoinThreshold"),
-    *("spark.sql.files.m", "spark.sql.shuffle.", "spark.storage.", "spark.task.", "spark.yarn."),
-)
-"""Beginnings of the settings that a project may change: what they cost, not what they mean."""
-_REFUSED = re.compile(
-    r"(?i)(javaoptions|classpath|librarypath|plugin|\.jars|secret|password|access\.key|token"
-    r"|provider|credential|ignore|dist\.|archive|hostpath|podtemplate|upload|mount)"
-)
+_HERE = r"(127(\.\d{1,3}){3}|localhost):\d+"
+_LOOPBACK = re.compile(rf"spark://{_HERE}(,{_HERE})*")
 
 
 class SparkExecutors(Spec):
@@ -42,6 +35,9 @@ class SparkExecutors(Spec):
     """Cores of an executor."""
     memory: Memory | None = None
     """Memory of an executor, such as ``8g``."""
+    python: str | None = Field(default=None, pattern=PYTHON_PATTERN)
+    """Name or path of Python on the executors' machines, of this install's minor version. Empty:
+    what ``PYSPARK_PYTHON`` says, or ``python3``; for a cluster on this machine, this install's."""
 
 
 class SparkSpec(Spec):
@@ -72,6 +68,11 @@ class SparkSpec(Spec):
         """Whether a Spark Connect server has the driver too."""
         return self.master.startswith("sc://")
 
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether it is a standalone cluster of this machine."""
+        return _LOOPBACK.fullmatch(self.master) is not None
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> SparkSpec:
         if problems := [*self._setting_problems(), *self._cluster_problems()]:
@@ -80,8 +81,7 @@ class SparkSpec(Spec):
 
     def _setting_problems(self) -> Iterator[FieldProblem]:
         for name in self.settings:
-            if not name.startswith(ALLOWED) or _REFUSED.search(name):
-                expected = f"a setting that begins with {', '.join(ALLOWED)}, and holds no secret"
+            if expected := expected_instead(name):
                 yield FieldProblem(("settings", name), show(name), expected, about_key=True)
 
     def _cluster_problems(self) -> Iterator[FieldProblem]:
@@ -96,7 +96,7 @@ class SparkSpec(Spec):
                 yield FieldProblem(("executors", name), found, "a cluster as `master`, or nothing")
         elif self.is_connect:
             yield from self._connect_problems()
-        elif self.driver_host is None and not self._is_on_loopback:
+        elif self.driver_host is None and not self.is_on_loopback:
             expected = "the name or address under which executors reach this machine"
             yield FieldProblem(("driver_host",), "none", expected)
 
@@ -113,7 +113,3 @@ class SparkSpec(Spec):
             if not name.startswith("spark.sql."):
                 expected = "settings of a session, which begin with spark.sql."
                 yield FieldProblem(("settings", name), show(name), expected, about_key=True)
-
-    @property
-    def _is_on_loopback(self) -> bool:
-        return self.master.startswith(("spark://127.0.0.1:", "spark://localhost:"))

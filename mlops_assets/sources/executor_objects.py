@@ -13,6 +13,7 @@ from mlops_assets.errors import SourceError, StoreError
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.executor_files import parquet_table, text_table
 from mlops_assets.sources.objects import ObjectSet, find_objects
+from mlops_assets.sources.parquet import file_schema
 from mlops_assets.sources.paths import FileSet
 from mlops_assets.sources.text import TextOptions
 from mlops_assets.tables.executor_tasks import RemoteFile
@@ -55,10 +56,9 @@ def footers(files: Sequence[RemoteFile], where: str) -> list[pa.Schema]:
 
     def read(file: RemoteFile) -> pa.Schema:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            return pq.read_schema(_RangeFile(file))
+            return file_schema(_RangeFile(file))
         except (pa.ArrowException, OSError, StoreError) as error:
             raise SourceError(
                 "a Parquet file is corrupt or was cut short",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_assets.errors import SchemaError, SourceError
 from mlops_assets.sources.paths import FileSet
+from mlops_assets.sources.reading import NANOSECONDS_FIX
+from mlops_assets.tables.globbing import escaped
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 _READERS = 8
+_INT96 = "INT96"
 
 
 def read_parquet(spark: SparkSession, found: FileSet, where: str) -> DataFrame:
@@ -40,10 +44,9 @@ def read_schemas(found: FileSet, where: str) -> list[pa.Schema]:
 
     def read(file: Path) -> pa.Schema:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            return pq.read_schema(file, memory_map=False)
+            return file_schema(file)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 "a Parquet file is corrupt or was cut short",
@@ -57,6 +60,40 @@ def read_schemas(found: FileSet, where: str) -> list[pa.Schema]:
         return list(pool.map(read, found.files))
 
 
+def file_schema(file: Path | RawIOBase) -> pa.Schema:
+    """A file's columns as Spark reads them: INT96, however Arrow takes it, is a point in time.
+
+    Raises:
+        pyarrow.ArrowException: It is no whole Parquet file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, memory_map=False) as parquet:
+        schema = parquet.schema.to_arrow_schema()
+        kinds = [parquet.schema.column(n).physical_type for n in range(len(parquet.schema))]
+    if _INT96 not in kinds:
+        return schema
+    leaves = iter(kinds)
+    return pa.schema([field.with_type(_with_times(field.type, leaves)) for field in schema])
+
+
+def _with_times(kind: pa.DataType, leaves: Iterator[str]) -> pa.DataType:
+    """A type in which those leaves are points in time that Parquet has as INT96."""
+    import pyarrow as pa
+
+    def inner(field: pa.Field) -> pa.Field:
+        return field.with_type(_with_times(field.type, leaves))
+
+    if pa.types.is_struct(kind):
+        return pa.struct([inner(field) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(inner(kind.key_field), inner(kind.item_field))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(inner(kind.value_field))
+    return pa.timestamp("us", "UTC") if next(leaves) == _INT96 else kind
+
+
 def find_growth(found: FileSet, schemas: Sequence[pa.Schema], where: str) -> bool:
     """Whether later files have more columns than earlier ones.
 
@@ -66,11 +103,13 @@ def find_growth(found: FileSet, schemas: Sequence[pa.Schema], where: str) -> boo
 
     Raises:
         SchemaError: A later file lacks a column or has another type.
+        SourceError: A column has nanoseconds, which Spark does not read.
     """
     known: dict[str, tuple[str, str]] = {}
     for file, schema in zip(found.files, schemas, strict=True):
         name = found.name(file)
         here = {field.name: str(field.type) for field in schema}
+        _refuse_nanoseconds(here, name, where)
         gone = [column for column in known if column not in here]
         retyped = [c for c, kind in here.items() if c in known and known[c][0] != kind]
         if gone or retyped:
@@ -82,9 +121,16 @@ def find_growth(found: FileSet, schemas: Sequence[pa.Schema], where: str) -> boo
     return bool(schemas) and len(schemas[0].names) < len(known)
 
 
-def escaped(path: Path) -> str:
-    """A path that Spark does not take for a glob."""
-    return "".join(f"\\{c}" if c in "\\*?[]{}" else c for c in str(path))
+def _refuse_nanoseconds(columns: Mapping[str, str], name: str, where: str) -> None:
+    for column, kind in columns.items():
+        if "timestamp[ns" in kind:
+            raise SourceError(
+                "the source cannot be read",
+                where=where,
+                found=f"{name}: {column} is {kind}, INT64 (TIMESTAMP(NANOS))",
+                expected="files that are whole and fit the columns",
+                fix=NANOSECONDS_FIX,
+            )
 
 
 def _misfit(difference: list[str], where: str) -> SchemaError:

@@ -9,6 +9,11 @@ from pathlib import Path
 from mlops_assets.errors import MlopsError, SourceError, first_few
 from mlops_assets.tables.spark_errors import named_file, summary, translated
 
+NANOSECONDS_FIX = (
+    "write the times in microseconds, which Spark can read (in pandas and pyarrow: "
+    "coerce_timestamps='us'); nothing was published"
+)
+
 
 @contextmanager
 def reading(where: str, files: Sequence[Path] = ()) -> Iterator[None]:
@@ -40,10 +45,7 @@ def reading(where: str, files: Sequence[Path] = ()) -> Iterator[None]:
 
 def _fix(text: str, file: str | None) -> str:
     if "TIMESTAMP(NANOS" in text:
-        return (
-            "write the times in microseconds, which Spark can read (in pandas and pyarrow: "
-            "coerce_timestamps='us'); nothing was published"
-        )
+        return NANOSECONDS_FIX
     return f"look at {file}; nothing was published" if file else "nothing was published"
 
 

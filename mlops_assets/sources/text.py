@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mlops_assets.errors import SchemaError, SourceError
-from mlops_assets.sources.parquet import escaped
 from mlops_assets.sources.paths import FileSet
 from mlops_assets.tables.contract import require_columns, require_distinct_names
+from mlops_assets.tables.globbing import escaped
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

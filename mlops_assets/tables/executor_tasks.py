@@ -22,6 +22,7 @@ from mlops_assets.errors import MlopsError, StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from mlops_assets.tables.profile import TableSummary
     from resources.manifest import Column
@@ -36,6 +37,9 @@ WRITTEN = "path string, bytes bigint, sha256 string, rows bigint"
 PROFILED = "body binary"
 """What a profiling task says."""
 _BATCH_ROWS = 1 << 16
+_GROUP_ROWS = 1 << 19
+_GROUP_BYTES = 128 << 20
+"""A row group ends with the batch that reaches one of both; so much is in memory at a time."""
 _SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
 
 
@@ -83,11 +87,10 @@ def reading_task(
 
     def read(numbers: Batches) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         with _working(environment):
             for file in _named(files, numbers):
-                with fetched(file) as path, pq.ParquetFile(path) as parquet:
+                with fetched(file) as path, _opened(path) as parquet:
                     for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
                         yield from shaped(pa.Table.from_batches([batch]), schema).to_batches()
 
@@ -209,6 +212,13 @@ def _working(environment: Mapping[str, str]) -> Iterator[None]:
         raise RuntimeError(f"{MARK}{json.dumps(parts)}") from None
 
 
+def _opened(path: Path) -> pq.ParquetFile:
+    """A file whose INT96 times are microseconds: nanoseconds end in the year 2262."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
+
+
 def _named(things: Sequence[Any], numbers: Batches) -> Iterator[Any]:
     for batch in numbers:
         for number in batch.column(0).to_pylist():
@@ -254,10 +264,26 @@ def _write(path: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> 
 
     rows = 0
     with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
-        for batch in batches:
-            writer.write_table(shaped(pa.Table.from_batches([batch]), schema))
-            rows += batch.num_rows
+        for group in _row_groups(batches):
+            table = shaped(pa.Table.from_batches(group), schema)
+            writer.write_table(table)
+            rows += table.num_rows
     return rows
+
+
+def _row_groups(batches: Batches) -> Iterator[list[pa.RecordBatch]]:
+    """Batches by row group: Spark's have some 10,000 rows, and each group costs its readers."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+            yield held
+            held, rows, size = [], 0, 0
+    if held:
+        yield held
 
 
 def _sent(path: Path, target: Target) -> tuple[int, str]:

@@ -20,6 +20,7 @@ from mlops_assets.tables.executor_tasks import (
     text_task,
     writing_task,
 )
+from mlops_assets.tables.globbing import escaped
 from mlops_assets.tables.profile import TableProfile, TableSummary
 from mlops_assets.tables.shipping import is_connect, ship
 from resources.manifest import Column, FileEntry, Manifest
@@ -74,9 +75,13 @@ def remote_file(address: str, entry: FileEntry) -> RemoteFile:
 def read_remote(spark: SparkSession, files: Sequence[RemoteFile], schema: StructType) -> DataFrame:
     """Parquet files in S3 as one table: by Spark's own connector where it is, else by Arrow."""
     if files and has_s3a(spark):
-        addresses = [file.uri.replace("s3://", "s3a://", 1) for file in files]
-        return spark.read.schema(schema).parquet(*addresses)
+        return spark.read.schema(schema).parquet(*map(s3a_address, files))
     return _answers(spark, len(files), reading_task(files, _arrow(schema), _environment()), schema)
+
+
+def s3a_address(file: RemoteFile) -> str:
+    """A file's address for Spark's own connector."""
+    return escaped(file.uri.replace("s3://", "s3a://", 1))
 
 
 def read_lines(spark: SparkSession, files: Sequence[RemoteFile], *, skipped: int) -> DataFrame:

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
 
-from mlops_assets.errors import MlopsError, StoreError
+from mlops_assets.errors import EnvironmentProblemError, MlopsError, StoreError
 from mlops_assets.tables.executor_tasks import MARK
 from mlops_assets.tables.shared_folder import unshared
 
 _FILE = re.compile(r"file:/+(?:[^\s,;\"'\])]|\\ )+")
 _ERROR = re.compile(r"\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)*)\] (.*)")
 _FULL = ("No space left on device", "File too large", "Disk quota exceeded")
+_NO_PROGRAM = re.compile(r'Cannot\s+run program "([^"]+)"')
+_PYTHON_STARTER = "PythonWorkerFactory"
 _LITERAL = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 
 
@@ -27,7 +29,7 @@ def translated(to_error: Callable[[str], MlopsError]) -> Iterator[None]:
 
     Raises:
         StoreError: The disk is full, or an executor says what is wrong with a file in S3.
-        EnvironmentProblemError: An executor does not see a file that is here.
+        EnvironmentProblemError: An executor does not see a file that is here, or has no Python.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -42,7 +44,12 @@ def translated(to_error: Callable[[str], MlopsError]) -> Iterator[None]:
                 found=summary(text),
                 fix="free space, then run again; nothing was published",
             ) from error
-        raise (_of_executor(text) or unshared(text, named_file(text)) or to_error(text)) from error
+        raise (
+            _of_executor(text)
+            or _without_python(text)
+            or unshared(text, named_file(text))
+            or to_error(text)
+        ) from error
 
 
 def _of_executor(text: str) -> StoreError | None:
@@ -54,6 +61,21 @@ def _of_executor(text: str) -> StoreError | None:
             continue
         return StoreError(parts.pop("problem"), **parts)
     return None
+
+
+def _without_python(text: str) -> EnvironmentProblemError | None:
+    """The error about a Python that executors are told to start, and do not have."""
+    match = _NO_PROGRAM.search(text)
+    if match is None or not ("python" in match[1] or _PYTHON_STARTER in text):
+        return None
+    return EnvironmentProblemError(
+        "an executor of the Spark cluster cannot start Python",
+        where="an executor's machine",
+        found=match[1],
+        expected="Python of the run's minor version, with pyarrow, pandas and boto3",
+        fix="set `spark.executors.python`, or PYSPARK_PYTHON where runs start, to its path on the "
+        "executors' machines; for Spark Connect, set the server's PYSPARK_PYTHON",
+    )
 
 
 def full_text(error: Exception) -> str:

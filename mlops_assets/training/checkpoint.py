@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
     path = directory / f"{_PREFIX}{checkpoint.epoch:06d}{_SUFFIX}"
     header = {"epoch": str(checkpoint.epoch), "state": json.dumps(checkpoint.state)}
     tensors = {name: _copy(value) for name, value in checkpoint.tensors.items()}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
     with temporary.open("wb") as file:
         file.write(save(tensors, header))
         file.flush()

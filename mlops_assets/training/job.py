@@ -7,7 +7,7 @@ pickle; a folder that only its owner can read, as it holds rows.
 from __future__ import annotations
 
 import json
-import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +112,7 @@ class Job:
 
 def write_json(path: Path, values: dict[str, Any]) -> Path:
     """Write a file that a reader sees whole or not at all."""
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    draft = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
     draft.write_text(json.dumps(values), encoding="utf-8")
     draft.replace(path)
     return path

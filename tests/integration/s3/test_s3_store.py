@@ -154,12 +154,27 @@ def test_damage_is_found_and_named(store: S3Store, tmp_path: Path) -> None:
         other_machine(store, tmp_path).path(manifest)
 
 
-def test_an_added_file_is_found(store: S3Store) -> None:
-    manifest = publish(store)
-    key = f"{store.place.prefix}/{manifest.location}/more.parquet"
-    s3.s3_client().put_object(Bucket=store.place.bucket, Key=key, Body=b"x")
-    with pytest.raises(StoreError, match="a file was added"):
-        store.verify(manifest)
+def test_a_file_that_no_manifest_names_is_garbage_and_no_damage(
+    store: S3Store, tmp_path: Path
+) -> None:
+    """An executor's attempt may end after the others were counted, or the version published."""
+    (tmp_path / "rows").write_text("rows")
+    with store.folder(NAME) as folder:
+        entry = folder.put(tmp_path / "rows", "part-0-first.parquet")
+        folder.settle([entry], rows=1)
+        folder.put(tmp_path / "rows", "part-0-second.parquet")
+        manifest = store.publish_folder(NAME, folder, Draft(data_version="sha256:1", rows=1))
+    there = other_machine(store, tmp_path)
+    there.verify(manifest)
+    assert [path.name for path in there.files(manifest)] == ["part-0-first.parquet"]
+    assert [path.name for path in there.path(manifest).iterdir()] == ["part-0-first.parquet"]
+    assert store.collect_garbage(timedelta(hours=1)) == []
+    time.sleep(1.1)
+    late = f"{manifest.location}/part-0-second.parquet"
+    assert store.collect_garbage(timedelta(seconds=1)) == [late]
+    left = [store.place.name(item.key) for item in store.place.listing(f"{manifest.location}/")]
+    assert left == [f"{manifest.location}/part-0-first.parquet"]
+    there.verify(manifest)
 
 
 def test_a_damaged_copy_is_fetched_again(store: S3Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from mlops_assets.config.spark import SparkSpec
 from mlops_assets.errors import EnvironmentProblemError
 from resources.spark import cluster_options
-from resources.spark_clients import require_client, s3a_options
+from resources.spark_clients import executor_python, require_client, s3a_options
 
 
 def test_yarn_needs_the_clusters_configuration(tmp_path: Path) -> None:
@@ -56,10 +57,37 @@ def test_s3a_is_told_where_s3_is_and_no_secret(monkeypatch: pytest.MonkeyPatch) 
     assert s3a_options({}) == {}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    settings = {"spark.hadoop.fs.s3a.endpoint": "https://other.internal"}
+    settings = {"spark.hadoop.fs.s3a.path.style.access": "false"}
     spec = SparkSpec(master="spark://127.0.0.1:7077", settings=settings)
     options = cluster_options(spec)
-    assert options["spark.hadoop.fs.s3a.endpoint"] == "https://other.internal"
-    assert options["spark.hadoop.fs.s3a.path.style.access"] == "true"
+    assert options["spark.hadoop.fs.s3a.endpoint"] == "http://minio.internal:9000"
+    assert options["spark.hadoop.fs.s3a.path.style.access"] == "false"
     assert not any("secret" in f"{name}{value}" for name, value in options.items())
     assert not any("fs.s3a" in name for name in cluster_options(SparkSpec()))
+
+
+OWN = {"PYSPARK_PYTHON": "/opt/cluster/bin/python"}
+
+
+@pytest.mark.parametrize(
+    ("master", "given", "environ", "expected"),
+    [
+        ("local", None, {}, sys.executable),
+        ("local", None, OWN, sys.executable),
+        ("spark://127.0.0.1:7077", None, OWN, sys.executable),
+        ("spark://127.0.1.1:7077,localhost:7078", None, {}, sys.executable),
+        ("spark://127.0.0.1:7077", "/opt/own/bin/python", OWN, "/opt/own/bin/python"),
+        ("spark://10.0.0.1:7077", None, OWN, "/opt/cluster/bin/python"),
+        ("spark://10.0.0.1:7077", None, {}, "python3"),
+        ("spark://127.0.0.1:7077,10.0.0.1:7077", None, {}, "python3"),
+        ("spark://127.internal:7077", None, {}, "python3"),
+        ("yarn", None, {"PYSPARK_PYTHON": ""}, "python3"),
+        ("yarn", "./environment/bin/python", OWN, "./environment/bin/python"),
+        ("k8s://https://k8s.internal:6443", None, {}, "python3"),
+    ],
+)
+def test_executors_run_a_python_of_their_own_machines(
+    master: str, given: str | None, environ: dict[str, str], expected: str
+) -> None:
+    spec = SparkSpec(master=master, driver_host="here", executors={"python": given})
+    assert executor_python(spec, environ) == expected

@@ -298,7 +298,8 @@ def test_another_process_with_its_number_does_not_make_it_alive() -> None:
 
 
 def test_elsewhere_only_the_lease_counts() -> None:
-    elsewhere = {"host": "another machine", "pid": 1, "start_ticks": 1}
+    # A container has process ids of its own, and may have its host's name.
+    elsewhere = {**writer_identity(), "machine": "0123456789ab", "pid": 1, "start_ticks": 1}
     assert not is_dead(begun(elsewhere), NOW)
     assert not is_dead(begun(elsewhere, age=LEASE), NOW)
     assert is_dead(begun(elsewhere, age=LEASE + timedelta(seconds=1)), NOW)
