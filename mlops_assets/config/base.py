@@ -15,8 +15,13 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from mlops_assets.config.problems import FieldProblem, FieldProblems, show
+
 _DURATION = re.compile(r"^(\d+)(s|m|h|d|w)$")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MAX_DIGITS = 12
+MAX_DURATION = timedelta(days=3660)
+"""Ten years: nothing here takes longer, and sums with dates stay within the calendar."""
 
 
 class Spec(BaseModel):
@@ -33,14 +38,18 @@ def parse_duration(value: Any) -> timedelta:
     """Read ``90s``, ``30m``, ``26h``, ``14d`` or ``2w``.
 
     Raises:
-        ValueError: The value is not of that form.
+        ValueError: The value is not of that form, or longer than ten years.
     """
     if isinstance(value, timedelta):
         return value
     match = _DURATION.match(str(value).strip())
     if match is None:
         raise ValueError("expected a whole number and a unit s, m, h, d or w, such as 26h or 14d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    unit = timedelta(**{_UNITS[match[2]]: 1})
+    if len(match[1]) > _MAX_DIGITS or int(match[1]) > MAX_DURATION // unit:
+        expected = f"a duration of at most {format_duration(MAX_DURATION)} (ten years)"
+        raise FieldProblems([FieldProblem((), show(value), expected)])
+    return int(match[1]) * unit
 
 
 def format_duration(value: timedelta) -> str:

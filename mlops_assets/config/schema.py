@@ -10,6 +10,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from mlops_assets.config.base import format_duration
+from mlops_assets.config.partitions import DATE_PATTERN
 from mlops_assets.config.problems import Location, one_of
 from mlops_assets.config.spark import MASTER_PATTERN
 
@@ -24,6 +25,7 @@ PATTERNS: dict[str, str] = {
     r"^[A-Z_][A-Z0-9_]*$": "the name of an environment variable (capital letters and digits)",
     r"^[1-9]\d*(Mi|Gi)$": "an amount of memory such as 512Mi or 8Gi",
     r"^(\d+)(s|m|h|d|w)$": "a duration such as 26h or 14d",
+    DATE_PATTERN: "a date such as 2024-01-01",
     r"^(\d+) of (\d+)$": "k of m, such as 2 of 3",
     r"^\d+(\.\d+)?%$": "a percentage such as 1%",
     r"^[A-Za-z0-9._-]+:[0-9]{1,5}$": "host:port",

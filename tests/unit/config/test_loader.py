@@ -121,6 +121,31 @@ BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
         None,
     ),
     ("type: mlops_assets.MLProject", "type: MLProject", 1, "type", "'MLProject'", None),
+    *(
+        (
+            "binary\n",
+            f"binary\n  automation: {{{key}: {value}}}\n",
+            5,
+            f"automation.{key}",
+            said,
+            None,
+        )
+        for key, value, said in [
+            (
+                "cooldown",
+                "99999999999d",
+                "found '99999999999d', expected a duration of at most 3660d",
+            ),
+            ("cooldown", "9999999w", "at most 3660d (ten years)"),
+            ("fallback_schedule", '"0 3 * *"', "expected five cron fields, such as"),
+            ("fallback_schedule", '"0 0 3 * * 1"', "found '0 0 3 * * 1', expected five cron"),
+            ("fallback_schedule", '"0 3 31 2 *"', "expected a day that some month has"),
+            ("fallback_schedule", '"0 3 31 4,6 *"', "expected a day that some month has"),
+            ("fallback_schedule", '"@reboot"', "five cron fields"),
+            ("fallback_schedule", '""', "five cron fields"),
+            ("fallback_schedule", "3", "found 3, expected five cron fields"),
+        ]
+    ),
 ]
 
 
@@ -426,3 +451,9 @@ def test_loading_costs_little_per_project(
     for directory in directories:
         load_project(directory, tmp_path, {})
     assert (time.process_time() - begun) / len(directories) < 0.003
+
+
+@pytest.mark.parametrize("cron", ["0 3 * * 1", "@weekly", "0 3 29 2 *", "0 3 * * mon#1"])
+def test_schedules_that_fire_are_accepted(cron: str) -> None:
+    text = DEFS.replace("binary\n", f'binary\n  automation: {{fallback_schedule: "{cron}"}}\n')
+    assert _problems(text) == []

@@ -57,6 +57,7 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
         ("alerts:\n  routes: [{channels: [chta]}]\n", 2, "log"),
         ("alerts:\n  channels: {chat: {type: pager}}\n", 2, "pager"),
         ("alerts:\n  repeat_after: often\n", 2, "often"),
+        ("alerts:\n  repeat_after: 99999999999d\n", 2, "at most 3660d"),
         ("alerts: {}\nalerts: {}\n", 2, "alerts"),
         ("alerts: !!python/object:os.system {}\n", 1, "tag"),
     ],
