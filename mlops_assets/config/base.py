@@ -73,7 +73,8 @@ ColumnName = Annotated[
 ]
 """A column: letters, digits and underscores, as Spark SQL and Triton both accept unquoted."""
 
-VariableName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$", max_length=200)]
+VARIABLE_PATTERN = r"^[A-Z_][A-Z0-9_]*$"
+VariableName = Annotated[str, Field(pattern=VARIABLE_PATTERN, max_length=200)]
 """An environment variable."""
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -97,10 +97,15 @@ def parse_query(sql: str) -> Query:
 
 def _syntax_problem(details: dict[str, object]) -> QueryProblem:
     token = f" at {details['highlight']!r}" if details.get("highlight") else ""
-    text = str(details.get("description", "")).rstrip(". ")
+    text = without_token(str(details.get("description", ""))).rstrip(". ")
     line = details.get("line")
     place = line if isinstance(line, int) else None
     return QueryProblem(place, None, f"a syntax error{token} ({text})", "valid Spark SQL")
+
+
+def without_token(description: str) -> str:
+    """What a parser says, without its own way of showing what it met."""
+    return description.partition(" but got <Token")[0]
 
 
 def _place(sql: str, node: exp.Expr) -> tuple[int, int]:

@@ -47,6 +47,7 @@ def test_a_valid_project_is_loaded(write_project: Callable[..., Path], tmp_path:
     assert project.directory == tmp_path / "project_configs/flights/delay"
 
 
+NO_HINT = "-"
 BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
     # old text, new text, line, path, part of the message, suggestion
     ("task: binary", "task: binry", 4, "task", "found 'binry'", "binary"),
@@ -121,6 +122,95 @@ BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
         None,
     ),
     ("type: mlops_assets.MLProject", "type: MLProject", 1, "type", "'MLProject'", None),
+    (
+        "type: files, ",
+        "type: dataset, name: a.b, partitions: {}, ",
+        6,
+        "sources.flights.partitions",
+        "expected nothing: partitions is for type: one of files, kafka, sql",
+        None,
+    ),
+    (
+        "type: files, ",
+        "type: files, incremental: {}, ",
+        6,
+        "sources.flights.incremental",
+        "expected nothing: incremental is for type: sql",
+        None,
+    ),
+    (
+        "{type: files, uri: data/flights}",
+        "{type: sql, uri_env: A, table: a.b, intake: {every: 5m}}",
+        6,
+        "sources.flights.intake",
+        "the unknown key 'intake'",
+        "incremental.intake",
+    ),
+    (
+        "{type: files, uri: data/flights}",
+        "{type: kafka, bootstrap_servers: 'b:9', topic: t, columns: {a: int}, "
+        "partitions: {offsets: 9, every: day}}",
+        6,
+        "sources.flights.partitions.every",
+        "expected offsets",
+        NO_HINT,
+    ),
+    (
+        "binary\n",
+        "binary\n  monitoring: {inference_log: {type: kafka, topic: t}}\n",
+        5,
+        "monitoring.inference_log.type",
+        "stands under source: {type: kafka, …}",
+        None,
+    ),
+    (
+        "binary\n",
+        "binary\n  monitoring: {inference_log: {type: kafka, topic: t}}\n",
+        5,
+        "monitoring.inference_log.topic",
+        "the unknown key 'topic'",
+        "source.topic",
+    ),
+    (
+        "{type: files, uri: data/flights}",
+        "{type: sql, uri_env: hunter2, table: a.b}",
+        6,
+        "sources.flights.uri_env",
+        "found another text (not shown), expected the name of an env",
+        None,
+    ),
+    (
+        "binary\n",
+        "binary\n  compute: {launcher: docker, environment: [AWS_SECRET=abc]}\n",
+        5,
+        "compute.environment[0]",
+        "found another text (not shown)",
+        None,
+    ),
+    (
+        "uri: data/flights",
+        "uri: {{ env.X }}",
+        6,
+        "sources.flights.uri",
+        'expected quotes around it: "{{ env.NAME }}"',
+        None,
+    ),
+    (
+        "uri: data/flights",
+        "uri: {{ env.X }}/x",
+        6,
+        "sources.flights.uri",
+        "{{ without quotes",
+        None,
+    ),
+    (
+        "uri: data/flights",
+        "uri: x, columns: {a: decimal(10,2)}",
+        6,
+        "sources.flights.columns.2)",
+        'such as "decimal(10,2)"',
+        None,
+    ),
     *(
         (
             "binary\n",
@@ -161,7 +251,7 @@ def test_a_mistake_is_reported_at_its_place(
     assert problem.line == line
     assert text in problem.text
     if hint:
-        assert problem.suggestion == hint
+        assert problem.suggestion == (None if hint == NO_HINT else hint)
 
 
 def test_every_problem_is_reported_at_once() -> None:
@@ -451,6 +541,19 @@ def test_loading_costs_little_per_project(
     for directory in directories:
         load_project(directory, tmp_path, {})
     assert (time.process_time() - begun) / len(directories) < 0.003
+
+
+@pytest.mark.parametrize("uri", ["{{ env.X }}", "{{ env.X }}/x"])
+def test_a_forgotten_quote_is_one_problem(uri: str) -> None:
+    for text in (DEFS.replace("data/flights", uri), DEFS.replace("data/flights}", f"{uri} }}")):
+        assert _only(text, X="x").path == "sources.flights.uri"
+
+
+def test_an_empty_variable_is_named() -> None:
+    text = DEFS.replace("uri: data/flights", 'uri: "{{ env.DATA }}"')
+    problem = _only(text, DATA="")
+    assert problem.found == "the environment variable DATA, which is empty"
+    assert problem.expected == "a value in DATA"
 
 
 @pytest.mark.parametrize("cron", ["0 3 * * 1", "@weekly", "0 3 29 2 *", "0 3 * * mon#1"])

@@ -101,6 +101,7 @@ def test_names_in_with_are_no_sources() -> None:
     [
         ("SELECT a\nFROM flights\nWHERE (", 3, "a syntax error"),
         ("SELECT a b c\nFROM d", 1, "a syntax error at 'c'"),
+        ("SELECT a FROM", 1, "a syntax error at 'FROM' (Expected table name)"),
         ("SELECT 'abc", None, "Error tokenizing"),
         ("SELECT {{ env.X }} FROM flights", 1, "a syntax error"),
         ("SELECT 1; SELECT 2", None, "2 statements"),
