@@ -20,8 +20,8 @@ def find_sql_problem(sql: str) -> tuple[int | None, str, str] | None:
         statements = [s for s in sqlglot.parse(sql, read="postgres") if s is not None]
     except ParseError as error:
         details = error.errors[0] if error.errors else {}
-        found = without_token(str(details.get("description") or "an error"))
-        return details.get("line"), found, _EXPECTED
+        said = without_token(str(details.get("description") or "an error"))
+        return details.get("line"), said, _EXPECTED
     except TokenError as error:
         return None, str(error), _EXPECTED
     if len(statements) != 1:
