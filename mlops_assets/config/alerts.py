@@ -20,7 +20,7 @@ Severity = Literal["error", "warn"]
 ChannelName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")]
 Encryption = Literal["offered", "starttls", "tls"]
 MIN_REPEAT = timedelta(minutes=1)
-URL_PATTERN = r"^https?://\S+$"
+WEBHOOK_PATTERN = r"^https?://\S+$"
 SUBMISSIONS = 465
 """Port of mail over TLS from the first byte (RFC 8314)."""
 
@@ -37,7 +37,7 @@ class WebhookChannel(Spec):
 
     type: Literal["webhook"]
     """``webhook``"""
-    url: str = Field(pattern=URL_PATTERN)
+    url: str = Field(pattern=WEBHOOK_PATTERN)
     """Address, as ``{{ env.NAME }}``: whoever knows it can post."""
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from mlops_assets.config.base import VARIABLE_PATTERN, format_duration
+from mlops_assets.config.base import URL_PATTERN, VARIABLE_PATTERN, format_duration
+from mlops_assets.config.deployment import GRPC_PATTERN
 from mlops_assets.config.partitions import DATE_PATTERN
 from mlops_assets.config.problems import Location, one_of
 from mlops_assets.config.spark import MASTER_PATTERN
@@ -37,7 +38,8 @@ PATTERNS: dict[str, str] = {
     r"^[^\s,/@]+:\d{1,5}(,[^\s,/@]+:\d{1,5})*$": "host:port, or several with commas between them",
     r"^[A-Za-z0-9._-]{1,249}$": "a topic (letters, digits, dots, underscores and hyphens)",
     r"^https?://\S+$": "a URL with http:// or https://",
-    r"^https?://[^\s@]+$": "a URL with http:// or https:// and without user and password",
+    GRPC_PATTERN: "host:port",
+    URL_PATTERN: "a URL with http:// or https:// and without user and password",
     r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$": "a message's full name, such as shop.Order",
     MASTER_PATTERN: (
         "local, spark://<host>:<port>, yarn, k8s://https://<host>:<port> or sc://<host>:<port>"

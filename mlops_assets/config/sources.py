@@ -13,6 +13,20 @@ from mlops_assets.config.source_base import Intake
 from mlops_assets.config.source_base import SourceBase as SourceBase  # noqa: PLC0414 - re-exported
 from mlops_assets.config.sql import SqlSource
 
+_COMPRESSED = ("", ".gz", ".bz2")
+SUFFIXES = {
+    "parquet": (".parquet", ".parq", ".pq"),
+    "csv": tuple(f"{s}{c}" for s in (".csv", ".tsv", ".txt") for c in _COMPRESSED),
+    "jsonl": tuple(f"{s}{c}" for s in (".jsonl", ".ndjson", ".json") for c in _COMPRESSED),
+}
+"""Which files of a folder are taken, by format."""
+
+
+def format_of(name: str) -> str | None:
+    """The format that a file's name tells, if it tells one."""
+    lower = name.lower()
+    return next((form for form, endings in SUFFIXES.items() if lower.endswith(endings)), None)
+
 
 class FilesSource(SourceBase):
     """Parquet, CSV or JSON-lines files: a file, a folder or a glob."""

@@ -16,7 +16,7 @@ from mlops_assets.config.environment import Resolved, is_one_reference, resolve
 from mlops_assets.config.files import PROJECTS
 from mlops_assets.config.problems import FieldProblem, Problem, format_path
 from mlops_assets.config.redaction import Redactor
-from mlops_assets.config.spark import SparkSpec
+from mlops_assets.config.spark import SparkSpec, find_image_problem
 from mlops_assets.config.validation import booleans_for_numbers, translate, value_at
 from mlops_assets.config.yaml_reader import Document, Refusal, read_yaml
 from mlops_assets.errors import ConfigError
@@ -100,7 +100,7 @@ def _problems(resolved: Resolved, written: Any) -> Iterator[FieldProblem]:
     yield from known
     found = list(booleans_for_numbers(resolved.data, schema.team_schema()))
     try:
-        TeamSpec.model_validate(resolved.data)
+        found += find_image_problem(TeamSpec.model_validate(resolved.data).spark)
     except ValidationError as error:
         found += translate(error, written, schema.team_schema())
     taken = {problem.location for problem in known}

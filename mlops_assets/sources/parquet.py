@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_assets.config.sources import format_of
 from mlops_assets.errors import SchemaError, SourceError
 from mlops_assets.sources.paths import FileSet
 
@@ -50,11 +51,18 @@ def read_schemas(found: FileSet, where: str) -> list[pa.Schema]:
                 where=where,
                 found=f"{found.name(file)} ({file.stat().st_size:,} bytes): {error}",
                 expected="a whole Parquet file",
-                fix="write the file again, or take it away; nothing was published",
+                fix=_fix(file),
             ) from error
 
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(read, found.files))
+
+
+def _fix(file: Path) -> str:
+    told = format_of(file.name)
+    if told not in (None, "parquet"):
+        return f"write `format: {told}` beside the source's `uri`; nothing was published"
+    return "write the file again, or take it away; nothing was published"
 
 
 def find_growth(found: FileSet, schemas: Sequence[pa.Schema], where: str) -> bool:

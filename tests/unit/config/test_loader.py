@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.config.loader import discover, load_project, load_text
+from mlops_assets.config.model import MlpModel
 from mlops_assets.config.problems import ConfigProblems, Problem
 from mlops_assets.errors import ConfigError
 from mlops_assets.keys import ProjectId
@@ -61,7 +62,7 @@ BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
     ("[distance]", "[dist-ance]", 12, "features.inputs.numeric[0]", "a column name", None),
     ("    time: departure\n", "", 7, "features.time", "found nothing", None),
     ("binary\n", "binary\n  model: {type: mlp, hidden: [0]}\n", 5, "model.hidden[0]", "≥ 1", None),
-    ("binary\n", "binary\n  model: {hidden: [8]}\n", 5, "model.type", "one of custom, mlp", None),
+    ("binary\n", "binary\n  model: {width: [8]}\n", 5, "model.width", "one of bins, dropout", None),
     (
         "binary\n",
         "binary\n  training:\n    batch_size: -1\n",
@@ -210,6 +211,37 @@ BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
         "sources.flights.columns.2)",
         'such as "decimal(10,2)"',
         None,
+    ),
+    *(
+        ("binary\n", f"binary\n  deployment: {{{written}}}\n", 5, f"deployment.{key}", said, None)
+        for written, key, said in [
+            ("grpc_url: 'http://t:8001', http_url: 'http://t:8000'", "grpc_url", "host:port"),
+            ("grpc_url: 't:80010', http_url: 'http://t:8000'", "grpc_url", "ports from 1 to 65535"),
+            ("grpc_url: 't:8001', http_url: 't:8000'", "http_url", "a URL with http://"),
+            ("grpc_url: 't:8001'", "http_url", "the same Triton's address, as grpc_url is given"),
+            ("http_url: 'http://t:8000'", "grpc_url", "address, as http_url is given"),
+            (
+                "model_repository: 's3://b/x'",
+                "model_repository",
+                "found an address, expected a fol",
+            ),
+        ]
+    ),
+    *(
+        ("binary\n", f"binary\n  {written}\n", 5, path, said, None)
+        for written, path, said in [
+            (
+                "training: {distributed: {nodes: 2, rendezvous: 'h:70000'}}",
+                "training.distributed.rendezvous",
+                "a port that no machine has, expected ports from 1 to 65535",
+            ),
+            (
+                "training: {distributed: {timeout: 0s}}",
+                "training.distributed.timeout",
+                "found no time at all, expected 1s or more",
+            ),
+            ("spark: {master: 'spark://h:70777', driver_host: h}", "spark.master", "ports from 1"),
+        ]
     ),
     *(
         (
@@ -554,6 +586,43 @@ def test_an_empty_variable_is_named() -> None:
     problem = _only(text, DATA="")
     assert problem.found == "the environment variable DATA, which is empty"
     assert problem.expected == "a value in DATA"
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        "{grpc_url: 'triton.internal:8001', http_url: 'http://triton.internal:8000'}",
+        "{grpc_url: 'grpc://[::1]:8001', http_url: 'https://host/triton'}",
+        "{model_repository: /mnt/models}",
+    ],
+)
+def test_other_tritons_are_accepted(deployment: str) -> None:
+    assert _problems(DEFS.replace("binary\n", f"binary\n  deployment: {deployment}\n")) == []
+
+
+def test_a_model_without_a_type_is_an_mlp() -> None:
+    text = DEFS.replace("binary\n", "binary\n  model: {hidden: [8]}\n")
+    loaded = load_text(text.encode(), Path("d"), {})
+    assert loaded.spec is not None
+    assert loaded.spec.model == MlpModel(hidden=(8,))
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("~/data", "~ or $, which only a shell knows"),
+        ("$DATA/x", "~ or $, which only a shell knows"),
+        ("${DATA_URI}/x", "~ or $, which only a shell knows"),
+        ("s3://My_Bucket/x", "a bucket whose name S3 does not allow"),
+        ("s3://key:hunter2@bucket/x", "s3:// with a user"),
+        ("s3:///x", "s3:// without a bucket"),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_refused(
+    write_project: Callable[..., Path], tmp_path: Path, uri: str, said: str
+) -> None:
+    directory = write_project(defs=DEFS.replace("uri: data/flights", f'uri: "{uri}"'))
+    assert said in _refused(directory, tmp_path)
 
 
 @pytest.mark.parametrize("cron", ["0 3 * * 1", "@weekly", "0 3 29 2 *", "0 3 * * mon#1"])

@@ -71,6 +71,11 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
             1,
             "the unknown key 'core', expected one of cores, instances, memory; did you mean cores?",
         ),
+        (
+            "spark: {master: 'k8s://https://h:6443', driver_host: a}\n",
+            1,
+            "spark.settings: found no image",
+        ),
         ("compute: {launcher: docker}\n", 1, "the unknown key 'compute', expected one of alerts"),
         ("alerts:\n  routes: [{channels: [chta]}]\n", 2, "log"),
         ("alerts:\n  channels: {chat: {type: pager}}\n", 2, "pager"),
