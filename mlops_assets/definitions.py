@@ -42,7 +42,7 @@ def build_team_definitions(
         only: Projects that are wanted; ignored where the team has other folders than projects,
             because those may refer to any project.
     """
-    parts: list[dg.Definitions] = []
+    parts: dict[str, dg.Definitions] = {}
     projects: list[Project] = []
     ours = {project.name for project in team_projects(root, team)}
     folders = team_folders(root, team)
@@ -52,15 +52,45 @@ def build_team_definitions(
         try:
             project = load_project(folder, root) if folder.name in ours else None
             part = build_project_definitions(project) if project else None
-            parts.append(part or build_folder_definitions(folder, root))
-        except MlopsError as error:
-            parts.append(build_broken_definitions(team, folder.name, str(error)))
+            parts[folder.name] = part or build_folder_definitions(folder, root)
         except Exception as error:  # noqa: BLE001 - a team's own code may raise anything
-            message = f"{type(error).__name__}: {error.__cause__ or error}"
-            parts.append(build_broken_definitions(team, folder.name, message))
+            parts[folder.name] = build_broken_definitions(team, folder.name, _message(error))
         else:
             projects += [project] if project else []
-    return compose(parts, projects, team)
+    return _compose_sound(parts, projects, team)
+
+
+def _compose_sound(
+    parts: dict[str, dg.Definitions], projects: list[Project], team: str
+) -> dg.Definitions:
+    """All parts with their sensors and schedules; a project that Dagster refuses is taken out.
+
+    Each project is only tried alone when they cannot be put together.
+    """
+    try:
+        return compose(list(parts.values()), projects, team)
+    except Exception:
+        refused = {p.id.name: error for p in projects if (error := _automation_error(p))}
+        if not refused:
+            raise
+        broken = {n: build_broken_definitions(team, n, _message(e)) for n, e in refused.items()}
+        sound = [project for project in projects if project.id.name not in refused]
+        return compose(list((parts | broken).values()), sound, team)
+
+
+def _automation_error(project: Project) -> Exception | None:
+    """Why a project's own sensors and schedules cannot be built, if they cannot."""
+    try:
+        build_team_sensors(project.id.team, [project])
+        build_team_schedules([project])
+    except Exception as error:  # noqa: BLE001 - the caller shows it in place of the project
+        return error
+    return None
+
+
+def _message(error: Exception) -> str:
+    is_ours = isinstance(error, MlopsError)
+    return str(error) if is_ours else f"{type(error).__name__}: {error.__cause__ or error}"
 
 
 def build_folder_definitions(folder: Path, root: Path) -> dg.Definitions:

@@ -114,7 +114,7 @@ class Outbox:
         name = alert.project.rpartition("/")[2]
         found = [
             channel
-            for route in self._spec.routes
+            for route in self._spec.chosen_routes
             if (not route.kinds or alert.kind in route.kinds)
             and (not route.severities or alert.severity in route.severities)
             and any(fnmatchcase(name, pattern) for pattern in route.projects)

@@ -49,14 +49,14 @@ def backtest(
     from mlops_assets.backtest.simulation import Simulation
     from mlops_assets.cli.history import load_history
     from mlops_assets.cli.projects import choose_projects
-    from mlops_assets.replay.injection import parse_moment
+    from mlops_assets.replay.injection import parse_span
     from mlops_assets.replay.steps import steps
     from resources.settings import Settings
 
     settings = Settings.from_environment()
     console = Console()
     (chosen,) = choose_projects((project,), settings.root)
-    first, last = parse_moment(start, "--from"), parse_moment(end, "--to")
+    first, last = parse_span(start, end)
     wanted = [*(policies or ("declared",)), *(against or ("never",))]
     parsed = [parse_policy(text, chosen) for text in wanted]
     features = load_history(chosen, settings, console)

@@ -49,15 +49,14 @@ def replay(project: str, start: str, end: str, injections: tuple[str, ...]) -> N
     from rich.console import Console
 
     from mlops_assets.cli.projects import choose_projects
-    from mlops_assets.replay.injection import Injection, parse_moment
+    from mlops_assets.replay.injection import Injection, parse_span
     from resources.settings import Settings
 
     settings = Settings.from_environment()
     (chosen,) = choose_projects((project,), settings.root)
     plan = Plan(
         chosen,
-        parse_moment(start, "--from"),
-        parse_moment(end, "--to"),
+        *parse_span(start, end),
         tuple(Injection.parse(text, chosen) for text in injections),
     )
     run_replay(plan, settings, Console())

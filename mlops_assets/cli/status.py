@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class ProjectStatus:
 
     Attributes:
         project: ``team/name``.
+        error: Why the project is disabled; nothing else is known of it then.
         champion: Live version, if any.
         versions: Loaded versions, newest first.
         live_since: When the champion was promoted (ISO 8601).
@@ -48,39 +50,50 @@ class ProjectStatus:
     """
 
     project: str
-    champion: int | None
-    versions: tuple[int, ...]
-    live_since: str | None
-    raw: dict[str, float | None]
-    features: float | None
-    model: float | None
-    verdict: str | None
-    decision: str | None
-    failed_checks: tuple[str, ...]
-    serving: str | None
+    error: str | None = None
+    champion: int | None = None
+    versions: tuple[int, ...] = ()
+    live_since: str | None = None
+    raw: dict[str, float | None] = field(default_factory=dict)
+    features: float | None = None
+    model: float | None = None
+    verdict: str | None = None
+    decision: str | None = None
+    failed_checks: tuple[str, ...] = ()
+    serving: str | None = None
 
 
 @click.command("status")
 @click.argument("projects", nargs=-1, metavar="[TEAM/PROJECT…]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(projects: tuple[str, ...], as_json: bool) -> None:
-    """Show champion, versions, ages and last checks of every project, or of the named ones."""
+    """Show champion, versions, ages and last checks of every project, or of the named ones.
+
+    A project with errors is shown as disabled, and the exit code is 1.
+    """
     from mlops_assets.cli.lifecycle import open_instance
-    from mlops_assets.cli.projects import choose_projects
+    from mlops_assets.cli.projects import load_each
     from mlops_assets.config.loader import discover
     from resources.settings import Settings
     from resources.store import open_store
 
     settings = Settings.from_environment()
     names = projects or tuple(str(project) for project in discover(settings.root))
-    chosen = choose_projects(names, settings.root)
+    chosen = load_each(names, settings.root)
     store = open_store(settings.store_uri)
     with open_instance(settings) as instance:
-        found = [read_status(project, store, settings, instance) for project in chosen]
+        found = [
+            read_status(project, store, settings, instance)
+            if isinstance(project, Project)
+            else ProjectStatus(str(name), error=project.problem)
+            for name, project in chosen
+        ]
     if as_json:
         click.echo(json.dumps([asdict(item) for item in found], indent=2))
     else:
         _show(found)
+    if any(item.error for item in found):
+        sys.exit(1)
 
 
 def read_status(
@@ -173,6 +186,7 @@ def _age(store: Store, collection: str) -> float | None:
 
 def _show(found: list[ProjectStatus]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("project", "live", "loaded", "serving", "model", "features", "raw", "verdict")
@@ -180,7 +194,7 @@ def _show(found: list[ProjectStatus]) -> None:
         oldest = max((age for age in item.raw.values() if age is not None), default=None)
         table.add_row(
             item.project,
-            f"version {item.champion}" if item.champion else "nothing",
+            _live(item),
             ", ".join(str(version) for version in item.versions) or "–",
             item.serving or "–",
             _age_text(item.model),
@@ -191,10 +205,19 @@ def _show(found: list[ProjectStatus]) -> None:
     console = Console()
     console.print(table)
     for item in found:
+        if item.error:
+            advice = f"{item.error} (see `mlops check {item.project}`)"
+            console.print(f"[red]disabled[/] {item.project}  {escape(advice)}", highlight=False)
         if item.decision:
             console.print(f"retrain? {item.project}  {item.decision}", highlight=False)
         for check in item.failed_checks:
             console.print(f"[red]failed check[/] {item.project}  {check}", highlight=False)
+
+
+def _live(item: ProjectStatus) -> str:
+    if item.error:
+        return "disabled"
+    return f"version {item.champion}" if item.champion else "nothing"
 
 
 def _age_text(seconds: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mlops_assets.config.base import Duration, Spec
+from mlops_assets.config.base import Duration, Spec, format_duration
 from mlops_assets.config.problems import FieldProblem, FieldProblems, nearest, one_of
 from mlops_assets.config.spark import SparkSpec
 
@@ -19,6 +19,8 @@ failed deployment, stale data, or a decision that needs a person."""
 Severity = Literal["error", "warn"]
 ChannelName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")]
 Encryption = Literal["offered", "starttls", "tls"]
+MIN_REPEAT = timedelta(minutes=1)
+WEBHOOK_PATTERN = r"^https?://\S+$"
 SUBMISSIONS = 465
 """Port of mail over TLS from the first byte (RFC 8314)."""
 
@@ -35,7 +37,7 @@ class WebhookChannel(Spec):
 
     type: Literal["webhook"]
     """``webhook``"""
-    url: str = Field(pattern=r"^https?://\S+$")
+    url: str = Field(pattern=WEBHOOK_PATTERN)
     """Address, as ``{{ env.NAME }}``: whoever knows it can post."""
 
 
@@ -98,15 +100,22 @@ class AlertsSpec(Spec):
 
     channels: dict[ChannelName, Channel] = {"log": LogChannel(type="log")}  # noqa: RUF012
     """Ways to reach people, by name."""
-    routes: tuple[Route, ...] = (Route(channels=("log",)),)
-    """What goes where."""
-    repeat_after: Duration = Field(default=timedelta(days=1), ge=timedelta(minutes=1))
+    routes: tuple[Route, ...] | None = None
+    """What goes where; by default everything to every channel."""
+    repeat_after: Duration = timedelta(days=1)
     """What fails again after this time, without having passed, is told again."""
     notify_recovery: bool = True
     """Also tell when it is over."""
 
+    @property
+    def chosen_routes(self) -> tuple[Route, ...]:
+        """The routes, those by default included."""
+        if self.routes is not None or not self.channels:
+            return self.routes or ()
+        return (Route(channels=tuple(self.channels)),)
+
     @model_validator(mode="after")
-    def _routes_lead_somewhere(self) -> AlertsSpec:
+    def _parts_fit_together(self) -> AlertsSpec:
         problems = [
             FieldProblem(
                 ("routes", place, "channels", index),
@@ -114,10 +123,13 @@ class AlertsSpec(Spec):
                 one_of(list(self.channels)),
                 nearest(name, self.channels),
             )
-            for place, route in enumerate(self.routes)
+            for place, route in enumerate(self.routes or ())
             for index, name in enumerate(route.channels)
             if name not in self.channels
         ]
+        if self.repeat_after < MIN_REPEAT:
+            found = format_duration(self.repeat_after)
+            problems.append(FieldProblem(("repeat_after",), found, "one minute (1m) or more"))
         if problems:
             raise FieldProblems(problems)
         return self

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from mlops_assets.config.base import Duration, Spec
+from mlops_assets.config.problems import FieldProblem, FieldProblems, show
 
 DAY = timedelta(days=1)
+_CRON_FIELDS = 5
 
 
 def _as_cron(value: object) -> object:
-    """Refuse what no cron library reads.
+    """Refuse what Dagster takes for no schedule: other than five fields, or no time at all.
 
     Raises:
-        ValueError: The text is no cron expression.
+        FieldProblems: The value is no cron expression, or none that ever fires.
     """
-    from croniter import croniter
+    from croniter import CroniterBadDateError, CroniterError, croniter
 
-    if isinstance(value, str) and not croniter.is_valid(value):
-        raise ValueError('expected five cron fields, such as "0 3 * * 1" (Mondays at 03:00 UTC)')
-    return value
+    expected = 'five cron fields, such as "0 3 * * 1" (Mondays at 03:00 UTC)'
+    try:
+        if isinstance(value, str) and len(croniter.expand(value)[0]) == _CRON_FIELDS:
+            croniter(value, datetime.now(UTC)).get_next()
+            return value
+    except CroniterBadDateError:
+        expected = "a day that some month has"
+    except CroniterError:
+        pass
+    raise FieldProblems([FieldProblem((), show(value), expected)])
 
 
 Cron = Annotated[str, BeforeValidator(_as_cron)]

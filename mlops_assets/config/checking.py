@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_assets.config.discovery import find_config_files
+from mlops_assets.config.discovery import find_config_files, find_misnamed
 from mlops_assets.config.files import CONFIG_FILE, PROJECTS
 from mlops_assets.config.loader import Loaded, load_file
 from mlops_assets.config.model import CustomModel
@@ -54,7 +54,7 @@ def check_paths(paths: Sequence[Path], root: Path, environ: Mapping[str, str]) -
     files = sorted({file for path in paths or [root / PROJECTS] for file in _files(path)})
     problems = [problem for file in files for problem in check_file(file, root, environ)]
     for path in paths or [root / PROJECTS]:
-        problems += _nothing_found(path, root)
+        problems += [*_nothing_found(path, root)] or [*_misnamed(path, root)]
     for team in sorted({file.parent.parent.name for file in files}):
         problems += load_team(team, root, environ).problems
     if not paths:
@@ -137,10 +137,20 @@ def _files(path: Path) -> list[Path]:
 
 def _nothing_found(path: Path, root: Path) -> Iterator[Problem]:
     """A check that looks at nothing must not pass."""
-    shown = path.relative_to(root) if path.is_relative_to(root) else path
+    shown = _shown(path, root)
     if not path.exists():
         yield Problem(shown, None, None, "", "no such file or folder", "a project's folder")
     elif not _files(path):
         hint = next((file.name for file in sorted(path.glob("defs.y*ml"))), None)
         found = f"no project ({hint})" if hint else "no project"
         yield Problem(shown, None, None, "", found, f"<team>/<project>/{CONFIG_FILE} below it")
+
+
+def _misnamed(path: Path, root: Path) -> Iterator[Problem]:
+    for file in find_misnamed(path) if path.is_dir() else []:
+        found = "a file of another name, which nothing reads"
+        yield Problem(_shown(file, root), None, None, "", found, CONFIG_FILE)
+
+
+def _shown(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path

@@ -61,6 +61,9 @@ def find_compute_problems(spec: ProjectSpec) -> Iterator[FieldProblem]:
     if compute.timeout is not None and compute.timeout < MIN_TIMEOUT:
         found = f"{compute.timeout.total_seconds():.0f} seconds"
         yield FieldProblem(("compute", "timeout"), found, "one minute (1m) or more")
+    if compute.launcher != "process" and spec.training.devices == "cuda" and not compute.gpus:
+        expected = "1 or more: a container gets no GPU that it did not ask for"
+        yield FieldProblem(("compute", "gpus"), "none, though training.devices is cuda", expected)
     if compute.gpus and spec.training.devices == "cpu":
         found = f"{compute.gpus}, though training.devices is cpu"
         yield FieldProblem(("compute", "gpus"), found, "0, or training.devices: auto or cuda")

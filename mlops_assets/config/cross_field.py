@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.compute import find_compute_problems
 from mlops_assets.config.metrics import METRICS
 from mlops_assets.config.monitoring_rules import find_monitoring_problems
-from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of
+from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of, show
+from mlops_assets.config.spark import find_image_problem
+from mlops_assets.config.spark_types import PLAIN, is_table_type
 from mlops_assets.config.streams import STREAMS
 from mlops_assets.config.training_rules import find_training_problems
 
 if TYPE_CHECKING:
+    from mlops_assets.config.evaluation import GateSpec
     from mlops_assets.config.project import ProjectSpec
     from mlops_assets.config.sources import SourceSpec
 
@@ -33,7 +36,8 @@ def find_problems(spec: ProjectSpec) -> list[FieldProblem]:
         find_compute_problems,
         find_training_problems,
     )
-    return [problem for rule in rules for problem in rule(spec)]
+    found = [problem for rule in rules for problem in rule(spec)]
+    return [*found, *find_image_problem(spec.spark)]
 
 
 def _tags(spec: ProjectSpec) -> Iterator[FieldProblem]:
@@ -55,12 +59,27 @@ def _sources(spec: ProjectSpec) -> Iterator[FieldProblem]:
             )
     for place, source in _written_sources(spec):
         yield from _duplicates((*place, "pii"), source.pii)
+        yield from _declared_columns((*place, "columns"), source)
         if source.time_column and _has(source.pii, source.time_column):
             yield FieldProblem(
                 (*place, "time_column"),
                 f"{source.time_column}, which is under pii",
                 "a column whose range may be shown",
             )
+
+
+def _declared_columns(location: Location, source: SourceSpec) -> Iterator[FieldProblem]:
+    """Columns that no table has: two of one name, or, where no message is read, of no type."""
+    seen: dict[str, str] = {}
+    for name, written in source.columns.items():
+        first = seen.setdefault(name.lower(), name)
+        if first != name:
+            expected = "names that differ in more than upper and lower case"
+            yield FieldProblem((*location, name), f"{name} beside {first}", expected)
+        if source.type != "kafka" and not is_table_type(written):
+            expected = f"one of {', '.join(PLAIN)}, decimal(p,s), array<…>, map<…,…> or struct<…:…>"
+            near = nearest(written, PLAIN)
+            yield FieldProblem((*location, name), show(written), expected, near)
 
 
 def _written_sources(spec: ProjectSpec) -> Iterator[tuple[Location, SourceSpec]]:
@@ -175,6 +194,8 @@ def _metrics(spec: ProjectSpec) -> Iterator[FieldProblem]:
             yield FieldProblem(
                 ("evaluation", "gates", index, "min"), str(gate.min), f"at most max ({gate.max})"
             )
+        if METRICS[gate.metric].is_share:
+            yield from _outside(("evaluation", "gates", index), gate)
     if "decision_threshold" in evaluation.model_fields_set and spec.task != "binary":
         yield FieldProblem(
             ("evaluation", "decision_threshold"),
@@ -193,6 +214,15 @@ def _metrics(spec: ProjectSpec) -> Iterator[FieldProblem]:
             f"{margin:g}, which accepts nearly any {primary}",
             f'less than 0.5, as {primary} lies between 0 and 1; a percentage is written "1%"',
         )
+
+
+def _outside(location: Location, gate: GateSpec) -> Iterator[FieldProblem]:
+    """Bounds of a share that each model keeps, or none."""
+    for name in ("min", "max"):
+        bound = getattr(gate, name)
+        if bound is not None and not 0 <= bound <= 1:
+            expected = f"0 to 1, between which {gate.metric} lies"
+            yield FieldProblem((*location, name), f"{bound:g}", expected)
 
 
 def _slices(spec: ProjectSpec) -> Iterator[FieldProblem]:

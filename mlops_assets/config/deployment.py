@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, model_validator
 
-from mlops_assets.config.base import Spec
+from mlops_assets.config.base import URL_PATTERN, ExistingPorts, Spec
+from mlops_assets.config.problems import FieldProblem, FieldProblems
 
-Url = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+GRPC_PATTERN = r"^(grpc://)?(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+):\d{1,5}$"
+
+
+def _no_address(folder: str) -> str:
+    """Refuse what Triton would read itself: versions are written here as files."""
+    if "://" in folder:
+        raise FieldProblems([FieldProblem((), "an address", "a folder, as this machine sees it")])
+    return folder
+
+
+GrpcUrl = Annotated[str, Field(max_length=500, pattern=GRPC_PATTERN), ExistingPorts]
+HttpUrl = Annotated[str, Field(max_length=500, pattern=URL_PATTERN), ExistingPorts]
+Folder = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_no_address)]
 
 
 class DynamicBatchingSpec(Spec):
@@ -34,11 +47,12 @@ class TritonDeployment(Spec):
 
     type: Literal["triton"] = "triton"
     """``triton``"""
-    grpc_url: Url | None = None
+    grpc_url: GrpcUrl | None = None
     """``host:port`` of another Triton; by default ``MLOPS_TRITON_GRPC_URL`` or the embedded one."""
-    http_url: Url | None = None
-    """Base URL that clients use; by default ``MLOPS_TRITON_HTTP_URL`` or the embedded one."""
-    model_repository: Url | None = None
+    http_url: HttpUrl | None = None
+    """Base URL that clients of that Triton use, such as ``http://triton:8000``; beside
+    ``grpc_url``. By default ``MLOPS_TRITON_HTTP_URL`` or the embedded one."""
+    model_repository: Folder | None = None
     """That Triton's model repository as this machine sees it; by default
     ``MLOPS_TRITON_REPOSITORY`` or ``triton_repo``."""
     max_batch_size: int = Field(default=256, ge=1, le=65_536)
@@ -53,6 +67,14 @@ class TritonDeployment(Spec):
     """Test rows whose served predictions are compared before a promotion."""
     tolerance: ToleranceSpec = ToleranceSpec()
     """How far the runtimes may differ."""
+
+    @model_validator(mode="after")
+    def _both_addresses(self) -> TritonDeployment:
+        if (self.grpc_url is None) != (self.http_url is None):
+            absent, given = ("http_url", "grpc_url")[:: 1 if self.grpc_url else -1]
+            expected = f"the same Triton's address, as {given} is given"
+            raise FieldProblems([FieldProblem((absent,), "nothing", expected)])
+        return self
 
 
 DeploymentSpec = TritonDeployment

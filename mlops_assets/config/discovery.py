@@ -65,6 +65,18 @@ def find_config_files(directory: Path) -> list[Path]:
     return sorted(found)
 
 
+def find_misnamed(directory: Path) -> list[Path]:
+    """Files that are meant as a ``defs.yaml``, and that nothing reads: ``defs.yml``."""
+    return [
+        file
+        for file in sorted(directory.rglob("[Dd]efs.y*ml"))
+        if file.name != CONFIG_FILE
+        and not (file.parent / CONFIG_FILE).exists()
+        and all(map(_is_visible, file.relative_to(directory).parts))
+        and is_project_file(file)
+    ]
+
+
 def is_project_file(file: Path) -> bool:
     """Whether a ``defs.yaml`` is meant as a project, and not as another kind of component.
 

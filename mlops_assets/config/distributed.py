@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mlops_assets.config.base import Duration, Spec
+from mlops_assets.config.base import ExistingPorts, Spec, Timeout
 
-Endpoint = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$")]
+Endpoint = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$"), ExistingPorts]
 """``host:port``."""
 
 
@@ -27,7 +27,7 @@ class DistributedSpec(Spec):
     backend: Literal["auto", "gloo", "nccl"] = "auto"
     """How gradients travel; ``auto`` is NCCL where each process has a CUDA device of its own, else
     Gloo."""
-    timeout: Duration = timedelta(minutes=10)
+    timeout: Timeout = timedelta(minutes=10)
     """How long a process waits for the others before it takes them for lost."""
     max_restarts: int = Field(default=3, ge=0, le=100)
     """How often all processes begin again from the last checkpoint after one of them died."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlops_assets.config.problems import FieldProblem, Location, nearest, show
@@ -25,11 +25,21 @@ class Resolved:
         data: A copy with the values in place.
         values: The values used, by variable name: secret.
         problems: References that could not be resolved, and other template expressions.
+        empty: Variables by the place of a text that became empty.
     """
 
     data: Any = None
     values: dict[str, str] = field(default_factory=dict)
     problems: list[FieldProblem] = field(default_factory=list)
+    empty: dict[Location, str] = field(default_factory=dict)
+
+    def explain(self, problem: FieldProblem) -> FieldProblem:
+        """A problem with a text that is empty because its variable is."""
+        name = self.empty.get(problem.location)
+        if name is None or problem.about_key:
+            return problem
+        found, expected = f"the environment variable {name}, which is empty", f"a value in {name}"
+        return replace(problem, found=found, expected=expected, suggestion=None)
 
 
 def resolve(data: Any, environ: Mapping[str, str]) -> Resolved:
@@ -37,6 +47,12 @@ def resolve(data: Any, environ: Mapping[str, str]) -> Resolved:
     resolved = Resolved()
     resolved.data = _resolve(data, (), environ, resolved)
     return resolved
+
+
+def is_one_reference(value: Any) -> bool:
+    """Whether a value is a ``{{ env.NAME }}`` and nothing else."""
+    match = _EXPRESSION.fullmatch(value.strip()) if isinstance(value, str) else None
+    return match is not None and _REFERENCE.fullmatch(match[1]) is not None
 
 
 def referenced_names(data: Any) -> set[str]:
@@ -120,6 +136,8 @@ def _resolve_text(text: str, location: Location, environ: Mapping[str, str], int
     if any(_has_template(part) for part in parts[::2]):
         into.problems.append(FieldProblem(location, show(text), _EXPECTED))
         return text
+    if text and not any(parts):
+        into.empty[location] = ", ".join(sorted(referenced_names(text)))
     return "".join(parts)
 
 

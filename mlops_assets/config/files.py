@@ -10,7 +10,7 @@ from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.config.model import CustomModel
 from mlops_assets.config.problems import FieldProblem, Location, nearest, show
 from mlops_assets.config.project import ProjectSpec
-from mlops_assets.config.sources import FilesSource
+from mlops_assets.config.sources import FilesSource, format_of
 from mlops_assets.config.sql import SqlSource
 from mlops_assets.keys import ProjectId
 
@@ -52,20 +52,50 @@ def find_file_problems(spec: ProjectSpec, directory: Path) -> Iterator[FieldProb
             named.append(((*place, "query"), source.query, ".sql"))
         if isinstance(source, KafkaSource):
             named += (((*place, *at), file, end) for at, file, end in source.files())
+            yield from _certificate_problems(source, place, directory)
     for location, relative, suffix in named:
         if problem := _file_problem(location, relative, suffix, directory):
             yield problem
+    for location, uri, form in _addresses(spec):
+        if problem := _uri_problem(location, uri, directory) or _ending_problem(
+            location, uri, form
+        ):
+            yield problem
+
+
+def _addresses(spec: ProjectSpec) -> Iterator[tuple[Location, str, str]]:
+    """Addresses of data, with the format in which they are read."""
     for name, source in spec.sources.items():
         if isinstance(source, FilesSource):
-            location = ("sources", name, "uri")
-            if problem := _uri_problem(location, source.uri, directory):
-                yield problem
+            yield ("sources", name, "uri"), source.uri, source.format
     for name in ("inference_log", "labels"):
         stream = getattr(spec.monitoring, name)
         if stream is not None and stream.uri is not None:
-            location = ("monitoring", name, "uri")
-            if problem := _uri_problem(location, stream.uri, directory):
-                yield problem
+            yield ("monitoring", name, "uri"), stream.uri, stream.format or "parquet"
+
+
+def _ending_problem(location: Location, uri: str, form: str) -> FieldProblem | None:
+    """A warning, as a folder may have any name."""
+    told = format_of(uri)
+    if told in (None, form):
+        return None
+    found = f"a name as of {told} files, though they are read as {form}"
+    return FieldProblem(location, found, f"`format: {told}` beside it", severity="warning")
+
+
+def _certificate_problems(
+    source: KafkaSource, place: Location, directory: Path
+) -> Iterator[FieldProblem]:
+    """Relative paths; an absolute one may lie in a container only."""
+    for at, file in source.certificates():
+        path, location = PurePosixPath(file), (*place, *at)
+        if path.is_absolute():
+            continue
+        expected = "a file inside the project's folder, or an absolute path"
+        if ".." in path.parts:
+            yield FieldProblem(location, "a path with ..", expected)
+        elif not (directory / file).is_file():
+            yield FieldProblem(location, f"{show(file)}, which does not exist", expected)
 
 
 def _file_problem(
@@ -110,11 +140,12 @@ def _uri_problem(location: Location, uri: str, directory: Path) -> FieldProblem 
     if uri.startswith("file://"):
         uri = uri.removeprefix("file://")
     elif uri.startswith("s3://"):
-        if _BUCKET.match(uri):
-            return None
-        return FieldProblem(location, "s3://…", "s3://<bucket>/…, credentials in the environment")
+        return None if _BUCKET.match(uri) else _bucket_problem(location, uri)
     elif _SCHEME.match(uri):
         return FieldProblem(location, f"{uri.partition('://')[0]}://…", "a path, or s3://…")
+    if uri.startswith(("~", "$")) or "${" in uri:
+        found = "~ or $, which only a shell knows"
+        return FieldProblem(location, found, 'an absolute path, or "{{ env.NAME }}/…"')
     path = PurePosixPath(uri)
     if ".." in path.parts:
         return FieldProblem(location, "a path with ..", "an absolute path, or one without ..")
@@ -129,3 +160,13 @@ def _uri_problem(location: Location, uri: str, directory: Path) -> FieldProblem 
     if target.is_relative_to(projects) and not target.is_relative_to(own):
         return FieldProblem(location, "a path into another project's folder", "the project's own")
     return None
+
+
+def _bucket_problem(location: Location, uri: str) -> FieldProblem:
+    """What the bucket is called is not shown: it may come from the environment."""
+    bucket = uri.removeprefix("s3://").partition("/")[0]
+    if "@" in uri or not bucket:
+        found = "s3:// with a user" if "@" in uri else "s3:// without a bucket"
+        return FieldProblem(location, found, "s3://<bucket>/…, credentials in the environment")
+    expected = "3 to 63 lower-case letters, digits, dots and hyphens after s3://"
+    return FieldProblem(location, "a bucket whose name S3 does not allow", expected)

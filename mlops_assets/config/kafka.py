@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mlops_assets.config.base import ColumnName, Duration, Spec, VariableName
+from mlops_assets.config.base import (
+    URL_PATTERN,
+    ColumnName,
+    Duration,
+    ExistingPorts,
+    Spec,
+    Timeout,
+    VariableName,
+)
 from mlops_assets.config.features import RelativeFile
 from mlops_assets.config.partitions import OffsetPartitions
 from mlops_assets.config.problems import FieldProblem, FieldProblems, Location, show
@@ -20,6 +28,8 @@ ENGINE_COLUMNS = (PARTITION, OFFSET, TIMESTAMP)
 """Columns that every row gets: where its message lies, and the broker's time."""
 
 _EVENT_TIMES = {"timestamp", "timestamp_ntz", "date"}
+
+Brokers = Annotated[str, Field(pattern=r"^[^\s,/@]+:\d{1,5}(,[^\s,/@]+:\d{1,5})*$"), ExistingPorts]
 
 
 class KafkaSecurity(Spec):
@@ -77,7 +87,7 @@ class KafkaSecurity(Spec):
 class SchemaRegistry(Spec):
     """A Confluent-compatible schema registry."""
 
-    url: str = Field(pattern=r"^https?://[^\s@]+$")
+    url: Annotated[str, Field(pattern=URL_PATTERN), ExistingPorts]
     """Its address, without user and password."""
     username_env: VariableName | None = None
     """Name of the environment variable with the user name."""
@@ -165,7 +175,7 @@ class KafkaSource(SourceBase):
 
     type: Literal["kafka"]
     """``kafka``"""
-    bootstrap_servers: str = Field(pattern=r"^[^\s,/@]+:\d{1,5}(,[^\s,/@]+:\d{1,5})*$")
+    bootstrap_servers: Brokers
     """Brokers to begin with: ``host:port``, several with commas between them."""
     topic: str = Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")
     """The topic."""
@@ -188,7 +198,7 @@ class KafkaSource(SourceBase):
     """What becomes of late rows."""
     group: str | None = Field(default=None, min_length=1, max_length=249)
     """Consumer group under which positions are shown to outside lag tools; never read."""
-    timeout: Duration = timedelta(seconds=30)
+    timeout: Timeout = timedelta(seconds=30)
     """How long a broker may be silent before it counts as away."""
     intake: Intake = Intake()
     """When new messages are taken."""
@@ -221,6 +231,12 @@ class KafkaSource(SourceBase):
             if self.format.type == "json" and (inner := _unreadable(kind)):
                 expected = "a type that JSON has: text for binary, dates at the top only"
                 yield FieldProblem(("columns", name), inner, expected)
+
+    def certificates(self) -> Iterator[tuple[Location, str]]:
+        """Files of the encryption: where, and which."""
+        for name in ("ca_file", "certificate_file", "key_file"):
+            if self.security is not None and (file := getattr(self.security, name)):
+                yield ("security", name), file
 
     def _name_problems(self) -> Iterator[FieldProblem]:
         own = [name.lower() for name in self.columns]

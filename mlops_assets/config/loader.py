@@ -194,7 +194,7 @@ def load_text(body: bytes, file: Path, environ: Mapping[str, str]) -> Loaded:
     loaded.add(resolved.problems)
     loaded.unresolved += [(_ATTRIBUTES, *problem.location) for problem in resolved.problems]
     loaded.partial, problems = validate(resolved.data, loaded.written)
-    loaded.add(problems)
+    loaded.add(map(resolved.explain, problems))
     return loaded
 
 

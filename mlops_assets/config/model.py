@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mlops_assets.config.base import Spec
 from mlops_assets.config.features import RelativeFile
@@ -41,4 +41,11 @@ class CustomModel(Spec):
     """Keyword arguments for ``build_model``."""
 
 
-ModelSpec = Annotated[MlpModel | CustomModel, Field(discriminator="type")]
+def _mlp_by_default(written: Any) -> Any:
+    is_untyped = isinstance(written, dict) and "type" not in written
+    return {"type": "mlp", **written} if is_untyped else written
+
+
+ModelSpec = Annotated[
+    MlpModel | CustomModel, Field(discriminator="type"), BeforeValidator(_mlp_by_default)
+]

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, mo
 
 from mlops_assets.config.base import ColumnName, Duration, Fraction, Spec
 from mlops_assets.config.evaluation import MetricName
-from mlops_assets.config.problems import FieldProblem, FieldProblems
+from mlops_assets.config.problems import FieldProblem, FieldProblems, show
 from mlops_assets.config.sql import SqlSource
 from mlops_assets.config.streams import StreamSource
 
@@ -53,10 +53,17 @@ class FreshnessSpec(Spec):
     """The trained model."""
 
 
+def _files_only(value: Any) -> Any:
+    if value in ("kafka", "sql"):
+        expected = f"files; a topic or a table stands under source: {{type: {value}, …}}"
+        raise FieldProblems([FieldProblem((), show(value), expected)])
+    return value
+
+
 class Traffic(Spec):
     """Parquet or JSON-lines files that are added one by one and never changed, or a source."""
 
-    type: Literal["files"] | None = None
+    type: Annotated[Literal["files"] | None, BeforeValidator(_files_only)] = None
     """``files``, where it is said."""
     uri: str | None = Field(default=None, min_length=1)
     """Folder or glob. Relative paths start at the project's folder."""

@@ -135,6 +135,13 @@ def _performance(spec: ProjectSpec) -> Iterator[FieldProblem]:
             f"a metric for {spec.task}: {', '.join(fitting)}",
             nearest(metric, fitting),
         )
+    drop, watched = spec.monitoring.performance.max_drop, spec.watched_metric
+    if drop >= 1 and METRICS[watched].is_share:
+        yield FieldProblem(
+            ("monitoring", "performance", "max_drop"),
+            f"{drop:g}, a loss that {watched} cannot have",
+            f"less than 1, as {watched} lies between 0 and 1, such as 0.03",
+        )
 
 
 def _automation(spec: ProjectSpec) -> Iterator[FieldProblem]:

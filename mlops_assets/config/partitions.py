@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mlops_assets.config.base import Duration, Spec
-from mlops_assets.config.problems import FieldProblem, FieldProblems
+from mlops_assets.config.problems import FieldProblem, FieldProblems, show
 from mlops_assets.config.source_base import Intake, SourceBase
 
 Step = Literal["hour", "day", "week", "month"]
@@ -23,6 +23,45 @@ _MAX_PARTITIONS = 100_000
 _DIRECTIVE = re.compile(r"%(.?)")
 DIRECTIVES = "YmdHjGV"
 """What may follow a ``%`` in an address: parts of a date, by ``strftime``."""
+ADDRESSES = {"hour": "%Y/%m/%d/%H", "day": "%Y/%m/%d", "week": "%G/%V", "month": "%Y/%m"}
+"""Addresses that tell partitions apart, as examples."""
+
+DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}([T ].+)?$"
+_DATE = re.compile(DATE_PATTERN)
+_YEARS = range(1900, 2200)
+"""Of the first partition: far enough from the ends of the calendar for every sum."""
+
+
+def _written_as_date(value: object) -> object:
+    """Refuse numbers, which pydantic takes for seconds since 1970.
+
+    Raises:
+        FieldProblems: The value is not written as a date.
+    """
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise FieldProblems([FieldProblem((), show(value), "a date such as 2024-01-01")])
+
+
+def _within_years(moment: datetime) -> datetime:
+    if moment.year not in _YEARS:
+        expected = f"a date from {_YEARS[0]} to {_YEARS[-1]}, such as 2024-01-01"
+        raise FieldProblems([FieldProblem((), _as_written(moment), expected)])
+    return moment
+
+
+def _as_written(moment: datetime) -> str:
+    """A day without a time that nobody wrote."""
+    text = moment.isoformat()
+    return text.removesuffix("T00:00:00")
+
+
+Start = Annotated[
+    datetime,
+    BeforeValidator(_written_as_date),
+    AfterValidator(_within_years),
+    WithJsonSchema({"type": "string", "pattern": DATE_PATTERN, "examples": ["2024-01-01"]}),
+]
 
 
 class TimePartitions(Spec):
@@ -30,7 +69,7 @@ class TimePartitions(Spec):
 
     every: Step
     """``hour``, ``day``, ``week`` (from Monday) or ``month``."""
-    start: datetime
+    start: Start
     """Where the first partition begins, such as ``2024-01-01``; in UTC."""
     after: Duration = timedelta(0)
     """How long after its end a partition is taken: the time in which data still arrive."""
@@ -49,11 +88,12 @@ class TimePartitions(Spec):
         floor = _floor(self.every, start)
         problems = []
         if start != floor:
-            expected = f"the beginning of a {self.every}, such as {floor:{KEYS[self.every]}}"
-            problems.append(FieldProblem(("start",), start.isoformat(), expected))
+            such = f"such as {floor:{KEYS[self.every]}} (UTC)"
+            expected = f"the beginning of {with_article(self.every)}, {such}"
+            problems.append(FieldProblem(("start",), _as_written(self.start), expected))
         elif datetime.now(UTC) - start > _MAX_PARTITIONS * _LENGTHS.get(self.every, _DAY):
             expected = f"at most {_MAX_PARTITIONS:,} partitions until today"
-            problems.append(FieldProblem(("start",), start.isoformat(), expected))
+            problems.append(FieldProblem(("start",), _as_written(self.start), expected))
         if problems:
             raise FieldProblems(problems)
         return self
@@ -110,6 +150,11 @@ class Window:
     key: str
     start: datetime
     end: datetime
+
+
+def with_article(step: Step) -> str:
+    """``a day``, ``an hour``."""
+    return f"an {step}" if step == "hour" else f"a {step}"
 
 
 def address_problem(uri: str, partitions: TimePartitions) -> str | None:

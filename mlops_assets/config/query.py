@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.cross_field import FEATURES
 from mlops_assets.config.expectation_catalogue import COLUMN_ARGUMENTS, columns_of
+from mlops_assets.config.kafka import ENGINE_COLUMNS, KafkaSource
 from mlops_assets.config.problems import FieldProblem, Location, nearest, one_of
-from mlops_assets.config.query_parser import QueryProblem, parse_query
+from mlops_assets.config.query_parser import Query, QueryProblem, parse_query
 
 if TYPE_CHECKING:
     from mlops_assets.config.project import ProjectSpec
@@ -51,9 +52,44 @@ def check_query(sql: str, spec: ProjectSpec) -> QueryReport:
             report.in_config.append(
                 FieldProblem(("sources", name), found, "a source in use", severity="warning")
             )
+    report.in_query.extend(_undeclared(query, spec))
+    report.in_config.extend(_undeclared_in_checks(spec))
     if query.columns is not None:
         report.in_config.extend(_missing_columns(query.columns, spec))
     return report
+
+
+def _declared(source: KafkaSource) -> list[str]:
+    """All columns of a topic: nothing else is read from its messages."""
+    own = [source.key_column] if source.key_column else []
+    return [*source.columns, *own, *ENGINE_COLUMNS]
+
+
+def _undeclared(query: Query, spec: ProjectSpec) -> Iterator[QueryProblem]:
+    topics = {n.lower(): s for n, s in spec.sources.items() if isinstance(s, KafkaSource)}
+    for use in query.uses:
+        source = topics.get(use.table.lower())
+        known = _declared(source) if source else []
+        if source and use.name.lower() not in {name.lower() for name in known}:
+            found = f"the column {use.name}, which {use.table} does not declare"
+            expected = f"one of {', '.join(known[:_MAX_LISTED])}"
+            yield QueryProblem(use.line, use.column, found, expected, nearest(use.name, known))
+
+
+def _undeclared_in_checks(spec: ProjectSpec) -> Iterator[FieldProblem]:
+    for name, source in spec.sources.items():
+        if not isinstance(source, KafkaSource):
+            continue
+        known = _declared(source)
+        names = {column.lower() for column in known}
+        for index, expectation in enumerate(spec.checks.get(name, ())):
+            arguments = expectation.arguments
+            for column in sorted(columns_of(expectation.type, arguments)):
+                if column.lower() not in names:
+                    location = ("checks", name, index, *_argument_with(column, arguments))
+                    found = f"{column}, which the source does not declare"
+                    expected = f"one of {', '.join(known[:_MAX_LISTED])}"
+                    yield FieldProblem(location, found, expected, nearest(column, known))
 
 
 def _missing_columns(columns: tuple[str, ...], spec: ProjectSpec) -> Iterator[FieldProblem]:

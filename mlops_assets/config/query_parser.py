@@ -23,6 +23,15 @@ _CHANGING = frozenset(
 )
 _MOVING_DAYS = frozenset(("now", "today", "tomorrow", "yesterday"))
 """Texts that Spark takes for a time: ``DATE 'today'``."""
+_WORDS = frozenset(
+    (
+        *("all", "user", "session_user", "current_user", "current_catalog", "current_database"),
+        *("current_schema", "current_date", "current_time", "current_timestamp", "localtimestamp"),
+        *("year", "quarter", "month", "week", "day", "dayofyear", "hour", "minute", "second"),
+        *("millisecond", "microsecond", "_metadata", "grouping__id"),
+    )
+)
+"""Words that a parser may take for columns."""
 _MAKES_COLUMNS = frozenset(
     (
         *("inline", "inline_outer", "explode", "explode_outer", "posexplode", "posexplode_outer"),
@@ -50,6 +59,15 @@ class TableUse(NamedTuple):
     column: int
 
 
+class ColumnUse(NamedTuple):
+    """A column of a table, named in the query."""
+
+    name: str
+    table: str
+    line: int
+    column: int
+
+
 @dataclass(frozen=True)
 class Query:
     """What is known of a query from its text.
@@ -58,11 +76,13 @@ class Query:
         problems: What is wrong without knowing the project.
         tables: Tables read, without the query's own ``WITH`` names.
         columns: Output columns, or None when the text does not tell (``SELECT *`` of a source).
+        uses: Columns of tables, where the query is so simple that its text tells whose they are.
     """
 
     problems: tuple[QueryProblem, ...] = ()
     tables: tuple[TableUse, ...] = ()
     columns: tuple[str, ...] | None = None
+    uses: tuple[ColumnUse, ...] = ()
 
 
 @functools.lru_cache(maxsize=2048)
@@ -92,15 +112,21 @@ def parse_query(sql: str) -> Query:
         *_changing(sql, statement),
         *_twice(columns or ()),
     )
-    return Query(problems, tuple(_tables(sql, statement)), columns)
+    uses = tuple(_column_uses(sql, statement))
+    return Query(problems, tuple(_tables(sql, statement)), columns, uses)
 
 
 def _syntax_problem(details: dict[str, object]) -> QueryProblem:
     token = f" at {details['highlight']!r}" if details.get("highlight") else ""
-    text = str(details.get("description", "")).rstrip(". ")
+    text = without_token(str(details.get("description", ""))).rstrip(". ")
     line = details.get("line")
     place = line if isinstance(line, int) else None
     return QueryProblem(place, None, f"a syntax error{token} ({text})", "valid Spark SQL")
+
+
+def without_token(description: str) -> str:
+    """What a parser says, without its own way of showing what it met."""
+    return description.partition(" but got <Token")[0]
 
 
 def _place(sql: str, node: exp.Expr) -> tuple[int, int]:
@@ -109,6 +135,26 @@ def _place(sql: str, node: exp.Expr) -> tuple[int, int]:
     if offset is None:
         return 1, 1
     return sql.count("\n", 0, offset) + 1, offset - (sql.rfind("\n", 0, offset) + 1) + 1
+
+
+def _column_uses(sql: str, statement: exp.Query) -> Iterator[ColumnUse]:
+    """Columns of a query without subqueries, ``WITH``, lambdas and columns made on the way."""
+    from sqlglot import exp
+
+    others = (exp.Lateral, exp.Unnest, exp.Lambda, exp.Pivot, exp.SetOperation, exp.Subquery)
+    if len(list(statement.find_all(exp.Query))) != 1 or statement.find(*others):
+        return
+    tables = {table.alias_or_name.lower(): table.name for table in statement.find_all(exp.Table)}
+    own = {alias.alias.lower() for alias in statement.find_all(exp.Alias)}
+    for column in statement.find_all(exp.Column):
+        first, *rest = column.parts
+        name, alias = first.name, first.name.lower()
+        if column.is_star:
+            continue
+        if rest and alias in tables:
+            yield ColumnUse(rest[0].name, tables[alias], *_place(sql, first))
+        elif len(tables) == 1 and alias not in own | _WORDS:
+            yield ColumnUse(name, next(iter(tables.values())), *_place(sql, first))
 
 
 def _tables(sql: str, statement: exp.Query) -> Iterator[TableUse]:
@@ -133,8 +179,8 @@ def _changing(sql: str, statement: exp.Query) -> Iterator[QueryProblem]:
     """Functions that give another result each time: unchanged data would retrain."""
     from sqlglot import exp
 
-    found = [(f, f"{_function_name(f)}()") for f in statement.find_all(exp.Func)]
-    found = [(f, name) for f, name in found if name[:-2] in _CHANGING]
+    calls = [(f, f"{_function_name(f)}()") for f in statement.find_all(exp.Func)]
+    found: list[tuple[exp.Expr, str]] = [(f, n) for f, n in calls if n[:-2] in _CHANGING]
     for text in statement.find_all(exp.Literal):
         is_time = isinstance(text.parent, exp.Cast | exp.TsOrDsToDate)
         if text.is_string and is_time and text.name.strip().lower() in _MOVING_DAYS:

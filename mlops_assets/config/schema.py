@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from mlops_assets.config.base import format_duration
+from mlops_assets.config.base import URL_PATTERN, VARIABLE_PATTERN, format_duration
+from mlops_assets.config.deployment import GRPC_PATTERN
+from mlops_assets.config.partitions import DATE_PATTERN
 from mlops_assets.config.problems import Location, one_of
 from mlops_assets.config.spark import MASTER_PATTERN, PYTHON_PATTERN
 
@@ -21,9 +24,10 @@ PATTERNS: dict[str, str] = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": "a column name (letters, digits and underscores)",
     r"^[a-z][a-z0-9_]*$": "a name (lower-case letters, digits and underscores)",
     r"^[a-z][a-z_]*$": "a name (lower-case letters and underscores)",
-    r"^[A-Z_][A-Z0-9_]*$": "the name of an environment variable (capital letters and digits)",
+    VARIABLE_PATTERN: "the name of an environment variable (capital letters and digits)",
     r"^[1-9]\d*(Mi|Gi)$": "an amount of memory such as 512Mi or 8Gi",
     r"^(\d+)(s|m|h|d|w)$": "a duration such as 26h or 14d",
+    DATE_PATTERN: "a date such as 2024-01-01",
     r"^(\d+) of (\d+)$": "k of m, such as 2 of 3",
     r"^\d+(\.\d+)?%$": "a percentage such as 1%",
     r"^[A-Za-z0-9._-]+:[0-9]{1,5}$": "host:port",
@@ -33,7 +37,9 @@ PATTERNS: dict[str, str] = {
     r"^[A-Za-z_][A-Za-z0-9_$]{0,62}\.[A-Za-z_][A-Za-z0-9_$]{0,62}$": "<schema>.<table>",
     r"^[^\s,/@]+:\d{1,5}(,[^\s,/@]+:\d{1,5})*$": "host:port, or several with commas between them",
     r"^[A-Za-z0-9._-]{1,249}$": "a topic (letters, digits, dots, underscores and hyphens)",
-    r"^https?://[^\s@]+$": "a URL with http:// or https:// and without user and password",
+    r"^https?://\S+$": "a URL with http:// or https://",
+    GRPC_PATTERN: "host:port",
+    URL_PATTERN: "a URL with http:// or https:// and without user and password",
     r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$": "a message's full name, such as shop.Order",
     MASTER_PATTERN: (
         "local, spark://<host>:<port>, yarn, k8s://https://<host>:<port> or sc://<host>:<port>"
@@ -59,7 +65,25 @@ def project_schema() -> Node:
     """JSON Schema of the ``attributes:`` of a project."""
     from mlops_assets.config.project import ProjectSpec
 
-    schema = ProjectSpec.model_json_schema(schema_generator=_Generator)
+    return _closed(ProjectSpec)
+
+
+@functools.cache
+def team_schema() -> Node:
+    """JSON Schema of a ``team.yaml``."""
+    from mlops_assets.config.alerts import TeamSpec
+
+    return _closed(TeamSpec)
+
+
+@functools.cache
+def _definitions() -> dict[str, Node]:
+    """What references lead to; both schemas have one definition of what they share."""
+    return {**team_schema()["$defs"], **project_schema()["$defs"]}
+
+
+def _closed(spec: type[BaseModel]) -> Node:
+    schema = spec.model_json_schema(schema_generator=_Generator)
     _close(schema)
     return schema
 
@@ -101,7 +125,7 @@ def follow(node: Node) -> Node:
     """The node itself, behind references and behind ``… or null``."""
     while True:
         if "$ref" in node:
-            node = project_schema()["$defs"][node["$ref"].rsplit("/", 1)[1]]
+            node = _definitions()[node["$ref"].rsplit("/", 1)[1]]
         elif len(alternatives := _alternatives(node)) == 1 and alternatives[0] is not node:
             node = alternatives[0]
         else:
@@ -120,18 +144,22 @@ def tags(node: Node) -> dict[str, Node]:
     return {tag: follow({"$ref": reference}) for tag, reference in mapping.items()}
 
 
-def locate(location: Location) -> tuple[Location, Node, bool]:
+def locate(location: Location, root: Node | None = None) -> tuple[Location, Node, bool]:
     """Take a pydantic error's location apart.
 
     Pydantic puts the tags of unions, names of union members and ``[key]`` between the keys that
     somebody wrote; this leaves only the keys.
+
+    Args:
+        location: As pydantic says it.
+        root: Schema of the whole; a project's by default.
 
     Returns:
         The location as written, the schema there, and whether the error is about the key.
     """
     about_key = bool(location) and location[-1] == "[key]"
     path: list[str | int] = []
-    node = project_schema()
+    node = project_schema() if root is None else root
     for part in location[:-1] if about_key else location:
         node = follow(node)
         if members := tags(node):
@@ -177,9 +205,23 @@ def properties(node: Node) -> dict[str, Node]:
     return found
 
 
-def paths_named(name: str) -> list[str]:
+def paths_named(name: str, root: Node) -> list[str]:
     """Paths of the fields with this name outside lists and free mappings."""
-    return [path for path, last in _walk(project_schema(), "") if last == name]
+    return [path for path, last in _walk(root, "") if last == name]
+
+
+def paths_below(name: str, parent: Node) -> list[str]:
+    """Paths of the fields with this name in the mappings right below one."""
+    return [
+        f"{key}.{name}"
+        for key, inner in properties(parent).items()
+        if any(name in properties(member) for member in [inner, *tags(inner).values()])
+    ]
+
+
+def names_a_variable(node: Node) -> bool:
+    """Whether the name of an environment variable belongs here, and so, by mistake, a secret."""
+    return any(member.get("pattern") == VARIABLE_PATTERN for member in _alternatives(node))
 
 
 def _walk(node: Node, path: str) -> Iterator[tuple[str, str]]:

@@ -7,11 +7,25 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mlops_assets.config.kafka import KafkaSource
-from mlops_assets.config.partitions import TimePartitions, address_problem
+from mlops_assets.config.partitions import ADDRESSES, TimePartitions, address_problem, with_article
 from mlops_assets.config.problems import FieldProblem, FieldProblems
 from mlops_assets.config.source_base import Intake
 from mlops_assets.config.source_base import SourceBase as SourceBase  # noqa: PLC0414 - re-exported
 from mlops_assets.config.sql import SqlSource
+
+_COMPRESSED = ("", ".gz", ".bz2")
+SUFFIXES = {
+    "parquet": (".parquet", ".parq", ".pq"),
+    "csv": tuple(f"{s}{c}" for s in (".csv", ".tsv", ".txt") for c in _COMPRESSED),
+    "jsonl": tuple(f"{s}{c}" for s in (".jsonl", ".ndjson", ".json") for c in _COMPRESSED),
+}
+"""Which files of a folder are taken, by format."""
+
+
+def format_of(name: str) -> str | None:
+    """The format that a file's name tells, if it tells one."""
+    lower = name.lower()
+    return next((form for form, endings in SUFFIXES.items() if lower.endswith(endings)), None)
 
 
 class FilesSource(SourceBase):
@@ -37,7 +51,8 @@ class FilesSource(SourceBase):
     @model_validator(mode="after")
     def _every_partition_has_its_address(self) -> FilesSource:
         if self.partitions and (problem := address_problem(self.uri, self.partitions)):
-            expected = f"the date of a {self.partitions.every}'s beginning, such as %Y/%m/%d"
+            every = self.partitions.every
+            expected = f"the date of {with_article(every)}'s beginning, such as {ADDRESSES[every]}"
             raise FieldProblems([FieldProblem(("uri",), problem, expected)])
         return self
 

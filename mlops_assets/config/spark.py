@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
-from mlops_assets.config.base import Spec
+from mlops_assets.config.base import ExistingPorts, Spec
 from mlops_assets.config.problems import FieldProblem, FieldProblems, show
 from mlops_assets.config.spark_settings import expected_instead
 
@@ -43,7 +43,7 @@ class SparkExecutors(Spec):
 class SparkSpec(Spec):
     """Where data are transformed. The default is this machine, by its size."""
 
-    master: str = Field(default="local", pattern=MASTER_PATTERN)
+    master: Annotated[str, Field(pattern=MASTER_PATTERN), ExistingPorts] = "local"
     """``local``, ``spark://<host>:<port>``, ``yarn``, ``k8s://https://<host>:<port>`` or
     ``sc://<host>:<port>`` (Spark Connect). A cluster reads and writes the store itself, which has
     to be in S3 or in a file system that all its machines share."""
@@ -113,3 +113,12 @@ class SparkSpec(Spec):
             if not name.startswith("spark.sql."):
                 expected = "settings of a session, which begin with spark.sql."
                 yield FieldProblem(("settings", name), show(name), expected, about_key=True)
+
+
+def find_image_problem(spark: SparkSpec | None) -> Iterator[FieldProblem]:
+    """What Kubernetes needs before it starts an executor."""
+    if spark is None or not spark.master.startswith("k8s://"):
+        return
+    if not any(name.endswith("container.image") for name in spark.settings):
+        expected = "spark.kubernetes.container.image: an image with Spark for the executors"
+        yield FieldProblem(("spark", "settings"), "no image, with Kubernetes as master", expected)

@@ -13,6 +13,9 @@ PLAIN = (
 
 _ALIASES = {"byte": "tinyint", "short": "smallint", "integer": "int", "long": "bigint"}
 _ALIASES |= {"real": "float", "timestamp_ltz": "timestamp"}
+_RARE = ("decimal", "void", "variant")
+_WITH_WORDS = ("interval", "stringcollate")
+_DECIMAL_ALIAS = re.compile(r"^(?:dec|numeric)(?=\(|$)(.*)$")
 _DECIMAL = re.compile(r"^decimal\((\d{1,2}),(\d{1,2})\)$")
 _STRUCT_FIELD = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*):(.+)$")
 
@@ -53,6 +56,26 @@ def parse_spark_type(text: str) -> SparkType:
     if compact.startswith("struct<") and compact.endswith(">"):
         return SparkType("struct", fields=tuple(map(_field, _parts(_inner(text)))))
     raise ValueError(f"not a type of messages: {text[:100]}")
+
+
+def is_table_type(text: str) -> bool:
+    """Whether a table can have a column of this type, as Spark names it.
+
+    Wider than :func:`parse_spark_type`: tables have maps and intervals too.
+    """
+    compact = _canonical("".join(text.lower().split()))
+    if match := _DECIMAL.match(compact):
+        return 0 < int(match[1]) <= 38 and int(match[2]) <= int(match[1])
+    for name, number in (("array", 1), ("map", 2), ("struct", 0)):
+        if compact.startswith(f"{name}<") and compact.endswith(">"):
+            parts = _parts(_inner(compact))
+            inner = parts if number else [part.partition(":")[2] for part in parts]
+            return number in (0, len(parts)) and all(map(is_table_type, inner))
+    return compact in PLAIN or compact in _RARE or compact.startswith(_WITH_WORDS)
+
+
+def _canonical(compact: str) -> str:
+    return _ALIASES.get(compact, _DECIMAL_ALIAS.sub(r"decimal\1", compact))
 
 
 def _inner(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+from mlops_assets.config.query_parser import without_token
+
 _EXPECTED = "one SELECT statement of PostgreSQL"
 
 
@@ -18,7 +20,8 @@ def find_sql_problem(sql: str) -> tuple[int | None, str, str] | None:
         statements = [s for s in sqlglot.parse(sql, read="postgres") if s is not None]
     except ParseError as error:
         details = error.errors[0] if error.errors else {}
-        return details.get("line"), str(details.get("description") or "an error"), _EXPECTED
+        said = without_token(str(details.get("description") or "an error"))
+        return details.get("line"), said, _EXPECTED
     except TokenError as error:
         return None, str(error), _EXPECTED
     if len(statements) != 1:

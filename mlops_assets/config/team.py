@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from mlops_assets.config.alerts import (
-    SECRETS,
-    AlertKind,
-    AlertsSpec,
-    Channel,
-    Route,
-    Severity,
-    TeamSpec,
-)
+from mlops_assets.config import schema
+from mlops_assets.config.alerts import SECRETS, Channel, TeamSpec
 from mlops_assets.config.base import Spec
-from mlops_assets.config.environment import referenced_names, resolve
+from mlops_assets.config.environment import Resolved, is_one_reference, resolve
 from mlops_assets.config.files import PROJECTS
-from mlops_assets.config.problems import (
-    FieldProblem,
-    FieldProblems,
-    Location,
-    Problem,
-    format_path,
-    nearest,
-    one_of,
-    show,
-)
+from mlops_assets.config.problems import FieldProblem, Problem, format_path
 from mlops_assets.config.redaction import Redactor
-from mlops_assets.config.spark import SparkExecutors, SparkSpec
-from mlops_assets.config.validation import value_at
+from mlops_assets.config.spark import SparkSpec, find_image_problem
+from mlops_assets.config.validation import booleans_for_numbers, translate, value_at
 from mlops_assets.config.yaml_reader import Document, Refusal, read_yaml
 from mlops_assets.errors import ConfigError
 
@@ -81,14 +65,9 @@ def load_team(team: str, root: Path, environ: Mapping[str, str]) -> LoadedTeam:
     written = {} if document.data is None else document.data
     resolved = resolve(written, environ)
     redactor = Redactor(resolved.values)
-    spec, found = TeamSpec(), [*resolved.problems, *_written_secrets(written)]
-    try:
-        spec = TeamSpec.model_validate(resolved.data)
-    except ValidationError as error:
-        taken = {problem.location for problem in found}
-        found += [p for p in _translate(error, written) if p.location not in taken]
-    problems = _located(found, document, shown, redactor)
-    return LoadedTeam(TeamSpec() if problems else spec, redactor, problems)
+    problems = _located(_problems(resolved, written), document, shown, redactor)
+    spec = TeamSpec() if problems else TeamSpec.model_validate(resolved.data)
+    return LoadedTeam(spec, redactor, problems)
 
 
 def team_spark(team: str, root: Path, environ: Mapping[str, str]) -> SparkSpec:
@@ -115,55 +94,20 @@ def _refused(refusal: Refusal, shown: Path) -> Problem:
     return Problem(shown, line, column, path, refusal.found, refusal.expected)
 
 
-def _translate(error: ValidationError, written: Any) -> Iterator[FieldProblem]:
-    """Pydantic's errors at the places where somebody wrote something."""
-    for details in error.errors(include_url=False, include_input=False):
-        location = _without_tag(details["loc"])
-        cause = details.get("ctx", {}).get("error")
-        present, value = value_at(written, location)
-        found = show(value) if present else "nothing"
-        if isinstance(cause, FieldProblems):
-            yield from (replace(p, location=(*location, *p.location)) for p in cause.problems)
-        elif details["type"] == "extra_forbidden":
-            known = _known_keys(location[:-1], written)
-            found, hint = f"the unknown key {show(location[-1])}", nearest(location[-1], known)
-            yield FieldProblem(location, found, one_of(known), hint, about_key=True)
-        elif details["type"].startswith("union_tag"):
-            tag = value.get("type") if isinstance(value, dict) else None
-            hint = nearest(tag, TYPES)
-            yield FieldProblem((*location, "type"), show(tag), one_of(list(TYPES)), hint)
-        elif details["type"] == "literal_error":
-            known = _choices(location)
-            yield FieldProblem(location, found, one_of(known), nearest(value, known))
-        else:
-            shown = "another value" if _is_secret(location) and present else found
-            yield FieldProblem(location, shown, details["msg"].lower())
-
-
-def _without_tag(location: Location) -> Location:
-    """Without the type that pydantic puts behind a channel's name."""
-    is_tagged = location[:2] == ("alerts", "channels") and len(location) > 3
-    return (*location[:3], *location[4:]) if is_tagged else location
-
-
-def _known_keys(parent: Location, written: Any) -> list[str]:
-    """Keys that may stand at a place."""
-    if parent[1:2] == ("channels",):
-        kind = str(value_at(written, (*parent, "type"))[1])
-        return sorted(TYPES[kind].model_fields)
-    models: dict[int, type[Spec]] = {0: TeamSpec, 1: AlertsSpec}
-    if parent[:1] == ("spark",):
-        models = {1: SparkSpec, 2: SparkExecutors}
-    model = models.get(len(parent), Route)
-    return sorted(model.model_fields)
-
-
-def _choices(location: Location) -> list[str]:
-    return list(get_args(Severity if "severities" in location else AlertKind))
-
-
-def _is_secret(location: Location) -> bool:
-    return any(location[-1:] == (name,) for names in SECRETS.values() for name in names)
+def _problems(resolved: Resolved, written: Any) -> Iterator[FieldProblem]:
+    """Everything that is wrong with what a team wrote, without the secrets in it."""
+    known = [*resolved.problems, *_written_secrets(written)]
+    yield from known
+    found = list(booleans_for_numbers(resolved.data, schema.team_schema()))
+    try:
+        found += find_image_problem(TeamSpec.model_validate(resolved.data).spark)
+    except ValidationError as error:
+        found += translate(error, written, schema.team_schema())
+    taken = {problem.location for problem in known}
+    for problem in map(resolved.explain, found):
+        if problem.location not in taken:
+            taken.add(problem.location)
+            yield problem
 
 
 def _written_secrets(written: Any) -> Iterator[FieldProblem]:
@@ -172,9 +116,10 @@ def _written_secrets(written: Any) -> Iterator[FieldProblem]:
     for name, channel in (channels if isinstance(channels, dict) else {}).items():
         kind = channel.get("type") if isinstance(channel, dict) else None
         for key in SECRETS.get(str(kind), ()):
-            if key in channel and not referenced_names(channel[key]):
+            if channel.get(key) is not None and not is_one_reference(channel[key]):
                 location = ("alerts", "channels", name, key)
-                yield FieldProblem(location, "a secret in the file", "{{ env.NAME }}")
+                expected = "{{ env.NAME }}, and nothing beside it"
+                yield FieldProblem(location, "a secret in the file", expected)
 
 
 def _located(

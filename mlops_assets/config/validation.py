@@ -39,7 +39,7 @@ def validate(attributes: Any, written: Any) -> tuple[ProjectSpec | None, list[Fi
         The spec and the problems. When there are problems, the spec is one of the parts that are
         right, for further rules only, or None when the essential parts are not.
     """
-    problems = list(_booleans_for_numbers(attributes))
+    problems = list(booleans_for_numbers(attributes))
     try:
         spec = ProjectSpec.model_validate(attributes)
         if not problems:
@@ -52,10 +52,16 @@ def validate(attributes: Any, written: Any) -> tuple[ProjectSpec | None, list[Fi
     return rest, [*problems, *(problem for problem in more if problem.location not in known)]
 
 
-def _booleans_for_numbers(
+def booleans_for_numbers(
     data: Any, node: schema.Node | None = None, location: Location = ()
 ) -> Iterator[FieldProblem]:
-    """Python, and so pydantic, counts ``true`` as 1; a reader of YAML does not."""
+    """Python, and so pydantic, counts ``true`` as 1; a reader of YAML does not.
+
+    Args:
+        data: What was read.
+        node: Its schema; a project's by default.
+        location: Where it stands.
+    """
     node = schema.project_schema() if node is None else node
     if isinstance(data, bool):
         if node and not schema.takes_booleans(node):
@@ -63,17 +69,26 @@ def _booleans_for_numbers(
     elif isinstance(data, dict):
         node = schema.tags(node).get(str(data.get("type")), node)
         for key, value in data.items():
-            yield from _booleans_for_numbers(value, schema.child(node, key), (*location, key))
+            yield from booleans_for_numbers(value, schema.child(node, key), (*location, key))
     elif isinstance(data, list):
         for index, value in enumerate(data):
-            yield from _booleans_for_numbers(value, schema.child(node, index), (*location, index))
+            yield from booleans_for_numbers(value, schema.child(node, index), (*location, index))
 
 
-def translate(error: ValidationError, written: Any) -> list[FieldProblem]:
-    """Pydantic's errors as problems at the places where somebody wrote something."""
+def translate(
+    error: ValidationError, written: Any, root: schema.Node | None = None
+) -> list[FieldProblem]:
+    """Pydantic's errors as problems at the places where somebody wrote something.
+
+    Args:
+        error: The errors.
+        written: What was validated, as written.
+        root: Its schema; a project's by default.
+    """
+    root = schema.project_schema() if root is None else root
     found: dict[Location, list[FieldProblem]] = {}
     for details in error.errors(include_url=False, include_input=False):
-        for problem in _translate_one(dict(details), written):
+        for problem in _translate_one(dict(details), written, root):
             found.setdefault(problem.location, []).append(problem)
     return [_merge(location, problems) for location, problems in found.items()]
 
@@ -86,35 +101,57 @@ def _merge(location: Location, problems: list[FieldProblem]) -> FieldProblem:
     return replace(first, expected=expected, suggestion=suggestion)
 
 
-def _translate_one(details: dict[str, Any], written: Any) -> Iterable[FieldProblem]:
-    location, node, about_key = schema.locate(details["loc"])
+def _translate_one(
+    details: dict[str, Any], written: Any, root: schema.Node
+) -> Iterable[FieldProblem]:
+    location, node, about_key = schema.locate(details["loc"], root)
     present, value = value_at(written, location)
     kind = details["type"]
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, FieldProblems):
         return [replace(p, location=(*location, *p.location)) for p in cause.problems]
     if kind == "extra_forbidden":
-        return [_unknown_key(location, schema.locate(details["loc"][:-1])[1])]
+        return [_unknown_key(location, details["loc"], root)]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return [_wrong_tag(location, node, value)]
     if kind == "too_short" and present and len(value) >= details["ctx"]["min_length"]:
         return []
     if about_key:
         return [FieldProblem(location, f"the key {show(location[-1])}", schema.describe(node))]
-    found = show(value) if present else MISSING
+    found = _shown(value, node) if present else MISSING
     if isinstance(cause, ValueError) and "anyOf" not in node and "pattern" not in node:
         return [FieldProblem(location, found, str(cause))]
     suggestion = nearest(value, map(str, node["enum"])) if "enum" in node else None
     return [FieldProblem(location, found, schema.describe(node) or "a value", suggestion)]
 
 
-def _unknown_key(location: Location, parent: schema.Node) -> FieldProblem:
+def _shown(value: Any, node: schema.Node) -> str:
+    """The value, but not where a secret may stand in place of a variable's name."""
+    is_name = isinstance(value, str) and schema.names_a_variable(node)
+    return "another text (not shown)" if is_name else show(value)
+
+
+def _unknown_key(location: Location, loc: Location, root: schema.Node) -> FieldProblem:
     name = str(location[-1])
-    known = sorted(schema.properties(parent))
-    elsewhere = schema.paths_named(name)
-    suggestion = nearest(name, known) or (elsewhere[0] if len(elsewhere) == 1 else None)
     found = f"the unknown key {show(name)}"
+    parent = schema.locate(loc[:-1], root)[1]
+    nearby = schema.paths_below(name, parent)
+    if not nearby and (kinds := _kinds_with(name, loc, root)):
+        expected = f"nothing: {name} is for type: {one_of(kinds)}"
+        return FieldProblem(location, found, expected, about_key=True)
+    known = sorted(schema.properties(parent))
+    elsewhere = nearby if location[1:] else [*nearby, *schema.paths_named(name, root)]
+    is_one = len(set(elsewhere)) == 1
+    suggestion = nearest(name, known) if not is_one else elsewhere[0]
     return FieldProblem(location, found, one_of(known), suggestion, about_key=True)
+
+
+def _kinds_with(name: str, loc: Location, root: schema.Node) -> list[str]:
+    """Other members of the same tagged union that have a key of this name."""
+    members = schema.tags(schema.locate(loc[:-2], root)[1]) if loc[1:] else {}
+    if str(loc[-2:][0]) not in members:
+        return []
+    return [tag for tag, member in members.items() if name in schema.properties(member)]
 
 
 def _wrong_tag(location: Location, node: schema.Node, value: Any) -> FieldProblem:

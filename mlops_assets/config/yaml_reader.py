@@ -40,6 +40,8 @@ _AMBIGUOUS_NUMBER = re.compile(
     r"[-+]?(0[0-9_]+|0o[0-7]+|0b[01_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"
     r"|[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?|0x[0-9a-fA-F_]*_[0-9a-fA-F_]*)$"
 )
+_CUT_OFF = re.compile(r"[^()]*\)$")
+"""The rest of a text in round brackets that held a comma, in ``{a: decimal(10,2)}``."""
 
 
 class Place(NamedTuple):
@@ -99,7 +101,9 @@ def read_yaml(body: bytes) -> Document:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else None
         context = f" {error.context}" if error.context else ""
-        document.refusals.append(Refusal(place, (), f"{error.problem}{context}", "valid YAML"))
+        told = {refusal.place.line for refusal in document.refusals if refusal.place}
+        if place is None or place.line not in told:
+            document.refusals.append(Refusal(place, (), f"{error.problem}{context}", "valid YAML"))
     except yaml.YAMLError as error:
         document.refusals.append(Refusal(None, (), str(error), "valid YAML"))
     except _TooDeepError as error:
@@ -142,6 +146,7 @@ class _Reader:
 
     def __init__(self, text: str, document: Document) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
+        self._text = text
         self._document = document
 
     def read(self) -> None:
@@ -213,10 +218,18 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             return None
         if not isinstance(event, yaml.ScalarEvent):
-            self._refuse(event, place, "a key that is a list or mapping", "text as key")
+            if self._text[event.start_mark.index - 1 :].startswith("{{"):
+                found = "{{ without quotes, which opens two mappings"
+                self._refuse(event, location, found, 'quotes around it: "{{ env.NAME }}"')
+            else:
+                self._refuse(event, place, "a key that is a list or mapping", "text as key")
             return None
         if event.value == "<<" and event.implicit[0]:
             self._refuse(event, place, "the merge key <<", "the keys written out")
+            return None
+        if event.implicit[0] and _CUT_OFF.match(event.value):
+            found = f"{event.value}, which a comma cut off from what stands before it"
+            self._refuse(event, place, found, 'quotes around it, such as "decimal(10,2)"')
             return None
         if not isinstance(value, str):
             found = f"the key {event.value or '(empty)'}, which is not text"

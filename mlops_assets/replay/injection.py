@@ -140,5 +140,22 @@ def parse_moment(text: str, where: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def parse_span(start: str, end: str) -> tuple[datetime, datetime]:
+    """The moments after ``--from`` and ``--to``.
+
+    Raises:
+        ConfigError: One is no date, or there is nothing between them.
+    """
+    first, last = parse_moment(start, "--from"), parse_moment(end, "--to")
+    if first >= last:
+        raise ConfigError(
+            "there is no time between --from and --to",
+            found=f"--from {start} --to {end}",
+            expected="a --to after --from",
+            fix="exchange them, or choose a later --to: the day after the last one",
+        )
+    return first, last
+
+
 def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") + "+00:00"

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mlops_assets.config.sources import SUFFIXES
 from mlops_assets.errors import NoFilesError, SourceError, StoreError
 from mlops_assets.sources.base import SourceContext
-from mlops_assets.sources.paths import SUFFIXES, FileSet, is_hidden
+from mlops_assets.sources.paths import FileSet, is_hidden
 from resources.s3 import S3Object, S3Place
 
 SCHEME = "s3://"

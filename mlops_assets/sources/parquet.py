@@ -8,6 +8,7 @@ from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_assets.config.sources import format_of
 from mlops_assets.errors import SchemaError, SourceError
 from mlops_assets.sources.paths import FileSet
 from mlops_assets.sources.reading import NANOSECONDS_FIX
@@ -53,7 +54,7 @@ def read_schemas(found: FileSet, where: str) -> list[pa.Schema]:
                 where=where,
                 found=f"{found.name(file)} ({file.stat().st_size:,} bytes): {error}",
                 expected="a whole Parquet file",
-                fix="write the file again, or take it away; nothing was published",
+                fix=_fix(file),
             ) from error
 
     with ThreadPoolExecutor(_READERS) as pool:
@@ -92,6 +93,13 @@ def _with_times(kind: pa.DataType, leaves: Iterator[str]) -> pa.DataType:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return pa.list_(inner(kind.value_field))
     return pa.timestamp("us", "UTC") if next(leaves) == _INT96 else kind
+
+
+def _fix(file: Path) -> str:
+    told = format_of(file.name)
+    if told not in (None, "parquet"):
+        return f"write `format: {told}` beside the source's `uri`; nothing was published"
+    return "write the file again, or take it away; nothing was published"
 
 
 def find_growth(found: FileSet, schemas: Sequence[pa.Schema], where: str) -> bool:

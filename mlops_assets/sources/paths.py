@@ -6,18 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
+from mlops_assets.config.sources import SUFFIXES
 from mlops_assets.errors import NoFilesError, SourceError
 from mlops_assets.sources.base import SourceContext
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _GLOB = re.compile(r"[*?\[]")
-_COMPRESSED = ("", ".gz", ".bz2")
-SUFFIXES = {
-    "parquet": (".parquet", ".parq", ".pq"),
-    "csv": tuple(f"{s}{c}" for s in (".csv", ".tsv", ".txt") for c in _COMPRESSED),
-    "jsonl": tuple(f"{s}{c}" for s in (".jsonl", ".ndjson", ".json") for c in _COMPRESSED),
-}
-"""Which files of a folder are taken, by format."""
 
 
 @dataclass(frozen=True)

@@ -195,8 +195,8 @@ class TritonClient:
             "the model server does not answer",
             where=self.url,
             found=found,
-            fix="start it (`mlops triton up` or `mlops up`), or correct MLOPS_TRITON_GRPC_URL; "
-            "what is live stays as it is",
+            fix="start it (`mlops triton up` or `mlops up`), or correct MLOPS_TRITON_GRPC_URL or "
+            "the project's deployment.grpc_url; what is live stays as it is",
         )
 
 

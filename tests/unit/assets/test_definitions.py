@@ -198,6 +198,29 @@ def test_a_broken_project_is_shown_and_the_others_load(root: Path, text: str) ->
     assert broken.group_name == "sky__snow"
 
 
+def test_a_schedule_that_dagster_refuses_disables_only_its_project(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sensors.fallback as module
+
+    real = module.build_fallback_schedule
+    refused = {"rain": "0 3 * * 1", "snow": "0 0 3 * * 1"}
+    monkeypatch.setattr(
+        module,
+        "build_fallback_schedule",
+        lambda project, _: real(project, refused[project.id.name]),
+    )
+    for name in ("rain", "snow"):
+        path = root / "project_configs" / "sky" / name / "defs.yaml"
+        path.write_text(GOOD + '  automation: {fallback_schedule: "0 3 * * 1"}\n')
+    definitions = build_team_definitions("sky", root)
+    found = specs(definitions)
+    assert {path for path in found if "snow" in path} == {"sky/snow/CONFIG_ERROR"}
+    assert "0 0 3 * * 1" in (found["sky/snow/CONFIG_ERROR"].description or "")
+    assert [schedule.name for schedule in definitions.schedules or ()] == ["sky__rain__fallback"]
+    assert "sky__automation" in {sensor.name for sensor in definitions.sensors or ()}
+
+
 def test_other_asset_files_of_the_team_are_loaded(root: Path) -> None:
     folder = root / "project_configs" / "sky" / "reports"
     folder.mkdir()

@@ -99,6 +99,43 @@ def test_a_check_that_looks_at_nothing_fails(write_project: WriteProject, tmp_pa
     assert problem.found == "no project (defs.yml)"
 
 
+def test_a_file_of_another_name_is_told(write_project: WriteProject, tmp_path: Path) -> None:
+    write_project()
+    forgotten = write_project("flights/forgotten") / "defs.yaml"
+    forgotten.rename(forgotten.with_name("defs.yml"))
+    other = write_project("flights/other", defs="type: dagster.X\nattributes: {}\n") / "defs.yaml"
+    other.rename(other.with_name("defs.yml"))
+    for paths in ([], [forgotten.parent.parent]):
+        (problem,) = _check(tmp_path, *paths).errors
+        assert problem.place == "project_configs/flights/forgotten/defs.yml"
+        assert "which nothing reads, expected defs.yaml" in problem.text
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("events.csv", "csv"),
+        ("s3://lake/%Y/*.CSV.gz, partitions: {every: month, start: 2024-01-01}", None),
+        ("d/*.jsonl", "jsonl"),
+        ("d/part-*.parquet", None),
+        ("data/events", None),
+    ],
+)
+def test_an_ending_that_contradicts_the_format_is_a_warning(
+    write_project: WriteProject, tmp_path: Path, uri: str, told: str | None
+) -> None:
+    form = ", format: csv" if "CSV" in uri else ""
+    uri = uri.replace("%Y/*", "%Y-%m")
+    write_project(defs=DEFS.replace("data/flights}", f"{uri}{form}}}"))
+    problems = _check(tmp_path).problems
+    if told is None:
+        assert problems == ()
+    else:
+        (problem,) = problems
+        assert (problem.severity, problem.path) == ("warning", "sources.flights.uri")
+        assert f"expected `format: {told}` beside it" in problem.text
+
+
 def test_other_components_are_left_alone(write_project: WriteProject, tmp_path: Path) -> None:
     write_project()
     write_project("flights/other", defs="type: dagster.X\nattributes: {}\n---\ntype: y.Z\n")

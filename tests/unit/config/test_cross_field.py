@@ -123,6 +123,47 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "fewer rows than the 8 processes",
     ),
     ({"tags": {"a b": "c"}}, "tags.a b", "the key 'a b'"),
+    (
+        {"evaluation.gates": [{"metric": "roc_auc", "min": 70}]},
+        "evaluation.gates[0].min",
+        "found 70, expected 0 to 1, between which roc_auc lies",
+    ),
+    (
+        {"evaluation.gates": [{"metric": "brier", "max": -0.1}]},
+        "evaluation.gates[0].max",
+        "expected 0 to 1",
+    ),
+    (
+        {"monitoring.performance": {"max_drop": 3}},
+        "monitoring.performance.max_drop",
+        "less than 1, as roc_auc lies between 0 and 1",
+    ),
+    (
+        {"training.devices": "cuda", "compute.launcher": "docker"},
+        "compute.gpus",
+        "a container gets no GPU that it did not ask for",
+    ),
+    (
+        {"spark": {"master": "k8s://https://h:6443", "driver_host": "h"}},
+        "spark.settings",
+        "spark.kubernetes.container.image",
+    ),
+    *(
+        ({"sources.flights.columns": {"a": written}}, "sources.flights.columns.a", said)
+        for written, said in [
+            ("strng", "did you mean string?"),
+            ("float64", "did you mean float?"),
+            ("varchar(20)", "found 'varchar(20)', expected one of boolean,"),
+            ("decimal(50,2)", "found 'decimal(50,2)'"),
+            ("map<string,intt>", "found 'map<string,intt>'"),
+            ("array<struct<a:strng>>", "found 'array<struct<a:strng>>'"),
+        ]
+    ),
+    (
+        {"sources.flights.columns": {"id": "string", "ID": "bigint"}},
+        "sources.flights.columns.ID",
+        "ID beside id",
+    ),
     ({"tags": {"dagster/x": "c"}}, "tags.dagster/x", "not 'dagster/'"),
     ({"tags": {"a": "b c"}}, "tags.a", "'b c'"),
 ]
@@ -159,6 +200,13 @@ def test_all_rules_report_together() -> None:
         "evaluation.gates[0].metric",
         "monitoring.freshness.features",
     ]
+
+
+def test_bounds_of_metrics_without_a_range_are_free() -> None:
+    regression = {"task": "regression", "evaluation": {"gates": [{"metric": "r2", "min": -3}]}}
+    ProjectSpec.model_validate(VALID | regression)
+    drop = {"monitoring": {"performance": {"max_drop": 3, "metric": "log_loss"}}}
+    ProjectSpec.model_validate(VALID | drop)
 
 
 def test_the_valid_spec_is_valid() -> None:

@@ -12,8 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.config.loader import load_project
+from mlops_assets.config.problems import ConfigProblems
 from mlops_assets.config.sources import SourceSpec
-from mlops_assets.config.spark_types import SparkType, parse_spark_type
+from mlops_assets.config.spark_types import SparkType, is_table_type, parse_spark_type
 from mlops_assets.errors import EnvironmentProblemError
 from mlops_assets.sources.base import SourceContext
 from resources.kafka import KafkaTopic
@@ -47,6 +48,9 @@ def test_four_lines_are_enough() -> None:
         ({"on_late": "dead_letter"}, "lateness"),
         ({"bootstrap_servers": "user:pw@host:9092"}, "bootstrap_servers"),
         ({"topic": "a/b"}, "topic"),
+        ({"bootstrap_servers": "a:9092,b:99999"}, "ports from 1 to 65535"),
+        ({"timeout": "0s"}, "no time at all"),
+        ({"format": {"type": "avro", "registry": {"url": "http://r:70000"}}}, "ports from 1 to"),
         ({"format": {"type": "avro"}}, "one of `registry` and `schema_file`"),
         ({"format": {"type": "protobuf"}}, "one of `registry` and `descriptor_file`"),
         ({"format": {"type": "protobuf", "descriptor_file": "a.desc"}}, "full name of the message"),
@@ -88,6 +92,26 @@ def test_types() -> None:
     for bad in ("", "map<string,int>", "decimal(39,0)", "struct<>", "array<x>", "decimal(2,3)"):
         with pytest.raises(ValueError, match="not a"):
             parse_spark_type(bad)
+
+
+def test_types_of_tables_are_those_that_spark_names() -> None:
+    from pyspark.sql import types as spark
+
+    inner = spark.StructType().add("my-field", spark.LongType()).add("b", spark.DecimalType(9, 2))
+    kinds: list[spark.DataType] = [kind() for kind in _plain_types(spark)]
+    kinds += [spark.ArrayType(inner), spark.MapType(spark.StringType(), inner), inner]
+    kinds += [spark.DayTimeIntervalType(), spark.YearMonthIntervalType()]
+    assert len(kinds) > 15
+    assert [kind.simpleString() for kind in kinds if not is_table_type(kind.simpleString())] == []
+    for written in ("LONG", "decimal", "numeric(9, 2)", "dec(9,2)", "array<map<string, real>>"):
+        assert is_table_type(written)
+    for written in ("", "int64", "map<string>", "array<int,int>", "struct<a>", "decimal(2,3)"):
+        assert not is_table_type(written)
+
+
+def _plain_types(spark: Any) -> list[Any]:
+    names = "Boolean Byte Short Integer Long Float Double String Date Timestamp TimestampNTZ Binary"
+    return [getattr(spark, f"{name}Type") for name in [*names.split(), "Null", "Variant"]]
 
 
 def test_secrets_come_from_the_environment_and_stay_out_of_errors(
@@ -133,6 +157,30 @@ attributes:
     label: {column: is_late}
     inputs: {numeric: [distance], categorical: [carrier]}
 """
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("certs/none.pem", "'certs/none.pem', which does not exist"),
+        ("../../ca.pem", "found: a path with .."),
+    ],
+)
+def test_certificates_lie_in_the_project_or_at_an_absolute_path(
+    write_project: Callable[..., Path], tmp_path: Path, file: str, said: str
+) -> None:
+    security = "{type: json}\n      security: {protocol: SSL, ca_file: FILE}"
+    (tmp_path / "ca.pem").touch()
+    for name, path in (("a/there", "/etc/ssl/only-in-a-container.pem"), ("a/own", "ca.pem")):
+        text = DEFS.replace("FORMAT", security).replace("FILE", path)
+        directory = write_project(name, defs=text)
+        (directory / "ca.pem").touch()
+        load_project(directory, tmp_path, {})
+    directory = write_project(defs=DEFS.replace("FORMAT", security).replace("FILE", file))
+    with pytest.raises(ConfigProblems) as caught:
+        load_project(directory, tmp_path, {})
+    assert said in str(caught.value)
+    assert "sources.orders.security.ca_file" in str(caught.value)
 
 
 @pytest.mark.parametrize(

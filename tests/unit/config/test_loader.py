@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.config.loader import discover, load_project, load_text
+from mlops_assets.config.model import MlpModel
 from mlops_assets.config.problems import ConfigProblems, Problem
 from mlops_assets.errors import ConfigError
 from mlops_assets.keys import ProjectId
@@ -47,6 +48,7 @@ def test_a_valid_project_is_loaded(write_project: Callable[..., Path], tmp_path:
     assert project.directory == tmp_path / "project_configs/flights/delay"
 
 
+NO_HINT = "-"
 BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
     # old text, new text, line, path, part of the message, suggestion
     ("task: binary", "task: binry", 4, "task", "found 'binry'", "binary"),
@@ -60,7 +62,7 @@ BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
     ("[distance]", "[dist-ance]", 12, "features.inputs.numeric[0]", "a column name", None),
     ("    time: departure\n", "", 7, "features.time", "found nothing", None),
     ("binary\n", "binary\n  model: {type: mlp, hidden: [0]}\n", 5, "model.hidden[0]", "≥ 1", None),
-    ("binary\n", "binary\n  model: {hidden: [8]}\n", 5, "model.type", "one of custom, mlp", None),
+    ("binary\n", "binary\n  model: {width: [8]}\n", 5, "model.width", "one of bins, dropout", None),
     (
         "binary\n",
         "binary\n  training:\n    batch_size: -1\n",
@@ -121,6 +123,151 @@ BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
         None,
     ),
     ("type: mlops_assets.MLProject", "type: MLProject", 1, "type", "'MLProject'", None),
+    (
+        "type: files, ",
+        "type: dataset, name: a.b, partitions: {}, ",
+        6,
+        "sources.flights.partitions",
+        "expected nothing: partitions is for type: one of files, kafka, sql",
+        None,
+    ),
+    (
+        "type: files, ",
+        "type: files, incremental: {}, ",
+        6,
+        "sources.flights.incremental",
+        "expected nothing: incremental is for type: sql",
+        None,
+    ),
+    (
+        "{type: files, uri: data/flights}",
+        "{type: sql, uri_env: A, table: a.b, intake: {every: 5m}}",
+        6,
+        "sources.flights.intake",
+        "the unknown key 'intake'",
+        "incremental.intake",
+    ),
+    (
+        "{type: files, uri: data/flights}",
+        "{type: kafka, bootstrap_servers: 'b:9', topic: t, columns: {a: int}, "
+        "partitions: {offsets: 9, every: day}}",
+        6,
+        "sources.flights.partitions.every",
+        "expected offsets",
+        NO_HINT,
+    ),
+    (
+        "binary\n",
+        "binary\n  monitoring: {inference_log: {type: kafka, topic: t}}\n",
+        5,
+        "monitoring.inference_log.type",
+        "stands under source: {type: kafka, …}",
+        None,
+    ),
+    (
+        "binary\n",
+        "binary\n  monitoring: {inference_log: {type: kafka, topic: t}}\n",
+        5,
+        "monitoring.inference_log.topic",
+        "the unknown key 'topic'",
+        "source.topic",
+    ),
+    (
+        "{type: files, uri: data/flights}",
+        "{type: sql, uri_env: hunter2, table: a.b}",
+        6,
+        "sources.flights.uri_env",
+        "found another text (not shown), expected the name of an env",
+        None,
+    ),
+    (
+        "binary\n",
+        "binary\n  compute: {launcher: docker, environment: [AWS_SECRET=abc]}\n",
+        5,
+        "compute.environment[0]",
+        "found another text (not shown)",
+        None,
+    ),
+    (
+        "uri: data/flights",
+        "uri: {{ env.X }}",
+        6,
+        "sources.flights.uri",
+        'expected quotes around it: "{{ env.NAME }}"',
+        None,
+    ),
+    (
+        "uri: data/flights",
+        "uri: {{ env.X }}/x",
+        6,
+        "sources.flights.uri",
+        "{{ without quotes",
+        None,
+    ),
+    (
+        "uri: data/flights",
+        "uri: x, columns: {a: decimal(10,2)}",
+        6,
+        "sources.flights.columns.2)",
+        'such as "decimal(10,2)"',
+        None,
+    ),
+    *(
+        ("binary\n", f"binary\n  deployment: {{{written}}}\n", 5, f"deployment.{key}", said, None)
+        for written, key, said in [
+            ("grpc_url: 'http://t:8001', http_url: 'http://t:8000'", "grpc_url", "host:port"),
+            ("grpc_url: 't:80010', http_url: 'http://t:8000'", "grpc_url", "ports from 1 to 65535"),
+            ("grpc_url: 't:8001', http_url: 't:8000'", "http_url", "a URL with http://"),
+            ("grpc_url: 't:8001'", "http_url", "the same Triton's address, as grpc_url is given"),
+            ("http_url: 'http://t:8000'", "grpc_url", "address, as http_url is given"),
+            (
+                "model_repository: 's3://b/x'",
+                "model_repository",
+                "found an address, expected a fol",
+            ),
+        ]
+    ),
+    *(
+        ("binary\n", f"binary\n  {written}\n", 5, path, said, None)
+        for written, path, said in [
+            (
+                "training: {distributed: {nodes: 2, rendezvous: 'h:70000'}}",
+                "training.distributed.rendezvous",
+                "a port that no machine has, expected ports from 1 to 65535",
+            ),
+            (
+                "training: {distributed: {timeout: 0s}}",
+                "training.distributed.timeout",
+                "found no time at all, expected 1s or more",
+            ),
+            ("spark: {master: 'spark://h:70777', driver_host: h}", "spark.master", "ports from 1"),
+        ]
+    ),
+    *(
+        (
+            "binary\n",
+            f"binary\n  automation: {{{key}: {value}}}\n",
+            5,
+            f"automation.{key}",
+            said,
+            None,
+        )
+        for key, value, said in [
+            (
+                "cooldown",
+                "99999999999d",
+                "found '99999999999d', expected a duration of at most 3660d",
+            ),
+            ("cooldown", "9999999w", "at most 3660d (ten years)"),
+            ("fallback_schedule", '"0 3 * *"', "expected five cron fields, such as"),
+            ("fallback_schedule", '"0 0 3 * * 1"', "found '0 0 3 * * 1', expected five cron"),
+            ("fallback_schedule", '"0 3 31 2 *"', "expected a day that some month has"),
+            ("fallback_schedule", '"0 3 31 4,6 *"', "expected a day that some month has"),
+            ("fallback_schedule", '"@reboot"', "five cron fields"),
+            ("fallback_schedule", '""', "five cron fields"),
+            ("fallback_schedule", "3", "found 3, expected five cron fields"),
+        ]
+    ),
 ]
 
 
@@ -136,7 +283,7 @@ def test_a_mistake_is_reported_at_its_place(
     assert problem.line == line
     assert text in problem.text
     if hint:
-        assert problem.suggestion == hint
+        assert problem.suggestion == (None if hint == NO_HINT else hint)
 
 
 def test_every_problem_is_reported_at_once() -> None:
@@ -426,3 +573,59 @@ def test_loading_costs_little_per_project(
     for directory in directories:
         load_project(directory, tmp_path, {})
     assert (time.process_time() - begun) / len(directories) < 0.003
+
+
+@pytest.mark.parametrize("uri", ["{{ env.X }}", "{{ env.X }}/x"])
+def test_a_forgotten_quote_is_one_problem(uri: str) -> None:
+    for text in (DEFS.replace("data/flights", uri), DEFS.replace("data/flights}", f"{uri} }}")):
+        assert _only(text, X="x").path == "sources.flights.uri"
+
+
+def test_an_empty_variable_is_named() -> None:
+    text = DEFS.replace("uri: data/flights", 'uri: "{{ env.DATA }}"')
+    problem = _only(text, DATA="")
+    assert problem.found == "the environment variable DATA, which is empty"
+    assert problem.expected == "a value in DATA"
+
+
+@pytest.mark.parametrize(
+    "deployment",
+    [
+        "{grpc_url: 'triton.internal:8001', http_url: 'http://triton.internal:8000'}",
+        "{grpc_url: 'grpc://[::1]:8001', http_url: 'https://host/triton'}",
+        "{model_repository: /mnt/models}",
+    ],
+)
+def test_other_tritons_are_accepted(deployment: str) -> None:
+    assert _problems(DEFS.replace("binary\n", f"binary\n  deployment: {deployment}\n")) == []
+
+
+def test_a_model_without_a_type_is_an_mlp() -> None:
+    text = DEFS.replace("binary\n", "binary\n  model: {hidden: [8]}\n")
+    loaded = load_text(text.encode(), Path("d"), {})
+    assert loaded.spec is not None
+    assert loaded.spec.model == MlpModel(hidden=(8,))
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("~/data", "~ or $, which only a shell knows"),
+        ("$DATA/x", "~ or $, which only a shell knows"),
+        ("${DATA_URI}/x", "~ or $, which only a shell knows"),
+        ("s3://My_Bucket/x", "a bucket whose name S3 does not allow"),
+        ("s3://key:hunter2@bucket/x", "s3:// with a user"),
+        ("s3:///x", "s3:// without a bucket"),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_refused(
+    write_project: Callable[..., Path], tmp_path: Path, uri: str, said: str
+) -> None:
+    directory = write_project(defs=DEFS.replace("uri: data/flights", f'uri: "{uri}"'))
+    assert said in _refused(directory, tmp_path)
+
+
+@pytest.mark.parametrize("cron", ["0 3 * * 1", "@weekly", "0 3 29 2 *", "0 3 * * mon#1"])
+def test_schedules_that_fire_are_accepted(cron: str) -> None:
+    text = DEFS.replace("binary\n", f'binary\n  automation: {{fallback_schedule: "{cron}"}}\n')
+    assert _problems(text) == []

@@ -15,7 +15,7 @@ from mlops_assets.config.sources import FilesSource
 from mlops_assets.config.sql import SqlSource
 
 
-def rule(every: str, start: str = "2024-01-01", **more: Any) -> TimePartitions:
+def rule(every: str, start: Any = "2024-01-01", **more: Any) -> TimePartitions:
     return TimePartitions.model_validate({"every": every, "start": start, **more})
 
 
@@ -61,11 +61,28 @@ def test_keys_of_no_partition(key: str) -> None:
         ("month", "2024-01-31", "the beginning of a month, such as 2024-01-01"),
         ("hour", "1990-01-01", "at most 100,000 partitions"),
         ("minute", "2024-01-01", "'hour', 'day', 'week' or 'month'"),
+        ("hour", "2024-01-01T05:30:00", "the beginning of an hour"),
+        ("month", "2024-01-15", "found 2024-01-15, expected"),
+        ("day", "2024-01-01T00:00:00+02:00", r"found 2024-01-01T00:00:00\+02:00, expected"),
+        ("day", 20240101, "found 20240101, expected a date such as 2024-01-01"),
+        ("day", 1704067200, "found 1704067200, expected a date such as"),
+        ("day", 2024, "found 2024, expected a date such as"),
+        ("day", "20240101", "found '20240101', expected a date such as"),
+        ("day", "01.01.2024", "found '01.01.2024', expected a date such as"),
+        ("day", "0001-01-01T00:00:00+05:00", "a date from 1900 to 2199"),
+        ("week", "0001-01-03", "found 0001-01-03, expected a date from 1900 to 2199"),
+        ("day", "9999-12-31", "a date from 1900 to 2199"),
     ],
 )
-def test_starts_that_are_none(every: str, start: str, words: str) -> None:
+def test_starts_that_are_none(every: str, start: Any, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         rule(every, start)
+
+
+def test_the_time_that_data_arrive_in_has_an_end() -> None:
+    with pytest.raises(ValidationError, match="at most 3660d"):
+        rule("day", after="999999w")
+    assert rule("day", after="3660d").due(datetime(2024, 6, 1, tzinfo=UTC)) == []
 
 
 def files(uri: str, every: str) -> FilesSource:
@@ -94,6 +111,8 @@ def test_addresses_that_name_each_partition(uri: str, every: str) -> None:
     [
         ("clicks", "day", "the same address for different days"),
         ("clicks/%Y-%m-%d", "hour", "the same address for different hours"),
+        ("clicks/%Y-%m-%d", "hour", "an hour's beginning, such as %Y/%m/%d/%H"),
+        ("clicks/%Y", "month", "a month's beginning, such as %Y/%m"),
         ("clicks/%m-%d", "day", "the same address for different days"),
         ("clicks/%Y", "month", "the same address for different months"),
         ("clicks/%V", "week", "the same address for different weeks"),

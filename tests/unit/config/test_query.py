@@ -101,6 +101,7 @@ def test_names_in_with_are_no_sources() -> None:
     [
         ("SELECT a\nFROM flights\nWHERE (", 3, "a syntax error"),
         ("SELECT a b c\nFROM d", 1, "a syntax error at 'c'"),
+        ("SELECT a FROM", 1, "a syntax error at 'FROM' (Expected table name)"),
         ("SELECT 'abc", None, "Error tokenizing"),
         ("SELECT {{ env.X }} FROM flights", 1, "a syntax error"),
         ("SELECT 1; SELECT 2", None, "2 statements"),
@@ -204,3 +205,43 @@ def test_what_spark_accepts_is_accepted() -> None:
     WHERE x RLIKE '^a' AND y IN (SELECT id FROM weather)
     """
     assert _check(sql) == QueryReport()
+
+
+TOPIC: dict[str, Any] = {
+    "type": "kafka",
+    "bootstrap_servers": "b:9092",
+    "topic": "t",
+    "key_column": "flight",
+    "columns": dict.fromkeys(COLUMNS.split(", "), "string") | {"at": "struct<x:int>"},
+}
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        (f"SELECT {COLUMNS} FROM flights WHERE delay > 1", ["delay"]),
+        (f"SELECT {COLUMNS}, f.gone AS x FROM flights f", ["gone"]),
+        (f"SELECT {COLUMNS}, f.gone, w.other FROM flights f, weather w", ["gone"]),
+        (f"SELECT {COLUMNS}, at.x, _offset, FLIGHT FROM flights ORDER BY DISTANCE", []),
+        (f"SELECT {COLUMNS}, 1 AS one FROM flights WHERE one > 0 GROUP BY ALL", []),
+        (f"SELECT {COLUMNS}, DATEADD(DAY, 1, departure) AS d FROM flights", []),
+        (f"SELECT {COLUMNS}, EXTRACT(HOUR FROM departure) AS h, current_user FROM flights", []),
+        (f"SELECT {COLUMNS}, filter(at, q -> q > 1) AS z, gone FROM flights", []),
+        (f"WITH a AS (SELECT gone FROM flights) SELECT {COLUMNS}, other FROM a", []),
+        (f"SELECT {COLUMNS}, v FROM flights LATERAL VIEW explode(at) t AS v", []),
+        ("SELECT f.* FROM flights f", []),
+    ],
+)
+def test_columns_that_a_topic_does_not_declare(sql: str, found: list[str]) -> None:
+    sources = ATTRIBUTES["sources"] | {"flights": TOPIC}
+    report = check_query(sql, ProjectSpec.model_validate(ATTRIBUTES | {"sources": sources}))
+    assert [p.found.split()[2].rstrip(",") for p in report.in_query] == found
+
+
+def test_checks_of_a_topic_name_declared_columns() -> None:
+    check = {"type": "expect_column_values_to_not_be_null"}
+    checks = {"flights": [check | {"column": "distnce"}, check | {"column": "Carrier"}]}
+    changes = {"sources": ATTRIBUTES["sources"] | {"flights": TOPIC}, "checks": checks}
+    spec = ProjectSpec.model_validate(ATTRIBUTES | changes)
+    (problem,) = check_query(f"SELECT {COLUMNS} {JOIN}", spec).in_config
+    assert (problem.path, problem.suggestion) == ("checks.flights[0].column", "distance")

@@ -120,7 +120,7 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_every_pattern_has_words_and_every_word_a_pattern() -> None:
-    nodes = list(_nodes(schema.project_schema()))
+    nodes = [*_nodes(schema.project_schema()), *_nodes(schema.team_schema())]
     patterns = {node["pattern"] for node in nodes if isinstance(node.get("pattern"), str)}
     patterns |= {key for node in nodes for key in node.get("patternProperties", {})}
     assert patterns == set(schema.PATTERNS)

@@ -9,7 +9,7 @@ import pytest
 
 from mlops_assets.config.checking import CheckReport, check_paths
 from mlops_assets.config.loader import load_project
-from mlops_assets.config.sql_query import find_sql_problem, plain_query
+from mlops_assets.config.sql_query import _EXPECTED, find_sql_problem, plain_query
 
 WriteProject = Callable[..., Path]
 DEFS = """\
@@ -143,6 +143,10 @@ def test_the_query_of_a_source_is_checked_and_kept(
 )
 def test_queries_that_are_not_one_select(sql: str) -> None:
     assert find_sql_problem(sql) is not None
+
+
+def test_a_query_that_ends_too_soon_is_told_in_words() -> None:
+    assert find_sql_problem("SELECT a FROM") == (1, "Expected table name", _EXPECTED)
 
 
 def test_queries_of_postgres() -> None:

@@ -11,7 +11,7 @@ import pytest
 from mlops_assets.config.project import Project, ProjectSpec
 from mlops_assets.errors import ConfigError
 from mlops_assets.keys import ProjectId
-from mlops_assets.replay.injection import Injection, shifted_query
+from mlops_assets.replay.injection import Injection, parse_span, shifted_query
 
 WRITTEN = {
     "description": "x",
@@ -82,3 +82,10 @@ def test_what_cannot_be_read_is_refused_with_an_example(text: str, said: str) ->
     with pytest.raises(ConfigError) as caught:
         Injection.parse(text, PROJECT)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["2013-04-01", "2013-03-31", "2013-04-01T00:00:00+02:00"])
+def test_a_span_ends_after_it_begins(end: str) -> None:
+    with pytest.raises(ConfigError, match="no time between --from and --to"):
+        parse_span("2013-04-01", end)
+    assert parse_span("2013-04-01", "2013-04-02")[1] == datetime(2013, 4, 2, tzinfo=UTC)

@@ -9,7 +9,8 @@ import pytest
 from mlops_assets.errors import SourceError
 from mlops_assets.keys import ProjectId
 from mlops_assets.sources import SourceContext
-from mlops_assets.sources.paths import find_files
+from mlops_assets.sources.parquet import read_schemas
+from mlops_assets.sources.paths import FileSet, find_files
 
 
 @pytest.fixture
@@ -117,3 +118,15 @@ def test_unknown_places_are_refused(context: SourceContext) -> None:
     with pytest.raises(SourceError, match="no such place") as raised:
         names("hdfs://user:password@host/x", context)
     assert "password" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [("a.csv", "write `format: csv` beside"), ("a.parquet", "write the file again")],
+)
+def test_a_file_that_is_no_parquet_says_what_its_name_tells(
+    tmp_path: Path, name: str, fix: str
+) -> None:
+    (tmp_path / name).write_text("id,amount\n1,2\n")
+    with pytest.raises(SourceError, match=fix):
+        read_schemas(FileSet(tmp_path, (tmp_path / name,)), "here")
