@@ -136,13 +136,16 @@ def ingest(
     with store.staging(collection) as workspace:
         context = SourceContext.of(project, source_name, workspace)
         with (
-            opened(spec, context, store, collection, spark_factory) as df,
-            table_staging(store, collection, df.sparkSession) as staged,
+            opened(spec, context, store, collection, spark_factory) as source,
+            table_staging(store, collection, source.df.sparkSession) as staged,
         ):
             with reading(context.where):
-                added = check_columns(df, spec, _columns(store.latest(collection)), context.where)
-                table = stage_table(df, staged)
-            if source_digest(project, source_name) != digest:
+                known_columns = _columns(store.latest(collection))
+                added = check_columns(source.df, spec, known_columns, context.where)
+                table = stage_table(source.df, staged)
+            if source.digest is not None:  # others may write on: this is what was read
+                digest = _digest(spec, source.digest)
+            elif source_digest(project, source_name) != digest:
                 raise _changed(context)
             target = TableTarget(store, collection, digest, spec.pii, {"added_columns": added})
             manifest, profile = publish_table(table, staged, target, check=check)

@@ -176,14 +176,16 @@ def _take(
     with store.staging(collection) as workspace:
         context = SourceContext.of(project, source, workspace, window)
         with (
-            opened(spec, context, store, collection, spark_factory) as df,
-            table_staging(store, collection, df.sparkSession) as staged,
+            opened(spec, context, store, collection, spark_factory) as found,
+            table_staging(store, collection, found.df.sparkSession) as staged,
         ):
             with reading(context.where):
-                known_columns = _contract(slices, part, places, df.columns)
-                check_columns(df, spec, known_columns, context.where)
-                table = stage_table(df, staged)
-            if _digest(project, source, window) != digest:
+                known_columns = _contract(slices, part, places, found.df.columns)
+                check_columns(found.df, spec, known_columns, context.where)
+                table = stage_table(found.df, staged)
+            if found.digest is not None:  # others may write on: this is what was read
+                digest = _identity(spec, found.digest)
+            elif _digest(project, source, window) != digest:
                 raise _changed_while_read(context)
             draft = _draft(part, digest, table, staged)
             try:
@@ -223,7 +225,10 @@ def _digest(project: Project, source: str, window: Window) -> str:
     """Identity of what is there for a partition, and of how it would be stored."""
     spec = project.spec.sources[source]
     context = SourceContext.of(project, source, Path(), window)
-    content = source_for(spec).digest(spec, context)
+    return _identity(spec, source_for(spec).digest(spec, context))
+
+
+def _identity(spec: Any, content: str) -> str:
     parts = json.dumps([LAYOUT, content, dict(spec.columns)], sort_keys=True)
     return f"sha256:{hashlib.sha256(parts.encode()).hexdigest()}"
 
