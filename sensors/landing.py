@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.keys import LANDING_TAG
+from sensors.looks import Look, read_looks, write_looks
 from sensors.pace import pace
 from sensors.requests import request, waits_for_decision
 
@@ -33,7 +34,8 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
 
     Positions come from the slices in the store. A run's key holds the positions and the interval
     in which it was asked for: a killed daemon asks for the same run again, and a run that failed
-    is repeated in the next interval.
+    is repeated in the next interval. Partitions that cannot be taken are asked for again after
+    longer and longer times, and at once when they change.
     """
     growing = [(project, name) for project in projects for name in project.spec.growing]
     if not growing:
@@ -50,30 +52,33 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
         description="Takes what is new of growing sources, when there is enough or it is time.",
     )
     def landing(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-        looked: dict[str, float] = json.loads(context.cursor) if context.cursor else {}
+        looks = read_looks(context.cursor)
         store = platform.store()
         end = time.monotonic() + BUDGET_SECONDS
         requests: list[dg.RunRequest] = []
         problems: list[str] = []
         busy: list[str] = []
-        for project, name in sorted(growing, key=lambda s: looked.get(f"{s[0].id}/{s[1]}", 0.0)):
+        for project, name in growing:
+            looks.setdefault(f"{project.id}/{name}", Look())
+        for project, name in sorted(growing, key=lambda s: looks[f"{s[0].id}/{s[1]}"].at):
+            look, now = looks[f"{project.id}/{name}"], datetime.now(UTC)
             if time.monotonic() > end:
                 problems.append("the time budget ended; the rest follows in the next tick")
                 break
-            if _was_just_looked_at(project, name, looked):
+            if _was_just_looked_at(project, name, look, now):
                 continue
-            looked[f"{project.id}/{name}"] = time.time()
+            look.at = now.timestamp()
             if is_landing(context.instance, project, name):
                 busy.append(f"{project.id} {name} is being taken")
                 continue
             try:
-                wanted = landing_request(project, name, store, context.instance, datetime.now(UTC))
+                wanted = landing_request(project, name, store, context.instance, now, look=look)
             except MlopsError as error:
                 problems.append(f"{project.id} {name}: {error.problem}")
                 context.log.warning(str(error))
                 continue
             requests += [wanted] if wanted is not None else []
-        cursor = json.dumps(looked, sort_keys=True)
+        cursor = write_looks(looks)
         if requests:
             return dg.SensorResult(run_requests=requests, cursor=cursor)
         reason = "; ".join([f"nothing due in {len(growing)} growing sources", *busy, *problems])
@@ -82,10 +87,10 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
     return landing
 
 
-def _was_just_looked_at(project: Project, source: str, looked: Mapping[str, float]) -> bool:
+def _was_just_looked_at(project: Project, source: str, look: Look, now: datetime) -> bool:
     """Whether a source that is taken by time was looked at less than ``look_every`` ago."""
     rule = partitions_by_time(project.spec.source(source))
-    age = time.time() - looked.get(f"{project.id}/{source}", 0.0)
+    age = now.timestamp() - look.at
     return rule is not None and age < rule.look_every.total_seconds()
 
 
@@ -97,11 +102,25 @@ def is_landing(instance: dg.DagsterInstance, project: Project, source: str) -> b
 
 
 def landing_request(
-    project: Project, source: str, store: Store, instance: dg.DagsterInstance, now: datetime
+    project: Project,
+    source: str,
+    store: Store,
+    instance: dg.DagsterInstance,
+    now: datetime,
+    *,
+    look: Look,
 ) -> dg.RunRequest | None:
     """The run that takes what is waiting, if it is due.
 
     A run that was killed after it took slices has told nobody of them; another one does.
+
+    Args:
+        project: The project.
+        source: Which of its sources.
+        store: Where the slices lie.
+        instance: Where runs are known.
+        now: The present.
+        look: What was asked for before; a request is noted in it.
 
     Raises:
         SourceError: The source is away.
@@ -114,6 +133,10 @@ def landing_request(
         return None
     plan = is_due(project, source, store, now)
     if plan is not None:
+        parts = _partitions(plan)
+        if parts and not look.may_ask(parts, now.timestamp()):
+            return None
+        look.note(parts, now.timestamp())
         identity = _identity(plan)
         cause = _cause(plan, is_by_time=partitions_by_time(spec) is not None)
     elif untold := _untold(project, source, store, instance):
@@ -156,10 +179,19 @@ def _cause(plan: Plan, *, is_by_time: bool) -> str:
     return "new rows" if plan.waiting is None else f"{plan.waiting:,} rows wait"
 
 
+def _partitions(plan: Plan) -> list[str]:
+    """Partitions by time and what is there for each; none for other sources."""
+    from mlops_assets.sources.incremental import DIGEST
+
+    found = ((part.start, part.detail.get(DIGEST)) for part in plan.slices)
+    return [f"{start}:{digest}" for start, digest in found if digest]
+
+
 def _identity(plan: Plan) -> str:
-    """Where slices and losses begin: they move on when they are taken."""
+    """Where slices and losses begin: they move on when they are taken; what partitions hold."""
     starts = sorted(
         {(part.series, part.start) for part in plan.slices}
         | {(gap.series, gap.start) for gap in plan.gaps}
     )
+    starts += [("", part) for part in _partitions(plan)]
     return hashlib.sha256(json.dumps(starts).encode()).hexdigest()[:16]

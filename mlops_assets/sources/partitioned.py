@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from mlops_assets.config.partitions import TimePartitions, Window, partitions_by
 from mlops_assets.config.project import Project
 from mlops_assets.errors import AlreadyExistsError, MlopsError, NoFilesError, SourceError
 from mlops_assets.sources.base import SourceContext
-from mlops_assets.sources.incremental import REJECTED, SLICE, Plan, Slice
+from mlops_assets.sources.incremental import DIGEST, REJECTED, SLICE, Plan, Slice
 from mlops_assets.sources.opened import opened
 from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 SERIES = "time"
 """All partitions of a source follow one another in one series."""
-DIGEST = "digest"
 LAYOUT = 1
 """Raised when the way of storing a partition changes, so that it is taken again."""
 _WORD = "%Y%m%dT%H"
@@ -55,6 +54,8 @@ def slice_of_window(window: Window) -> Slice:
 def plan_partitions(project: Project, source: str, store: Store, now: datetime) -> Plan:
     """The partitions that are there and were not taken, or changed not long ago.
 
+    Each slice's detail holds the ``digest`` of what is there for it now.
+
     Cheap: a sensor asks every few minutes. Only partitions within ``look_back`` and some of those
     never taken are looked at: all of these in turn.
 
@@ -63,7 +64,11 @@ def plan_partitions(project: Project, source: str, store: Store, now: datetime) 
     """
     slices = Slices(project, source, store)
     changed = _changed(slices, slices.newest(), now, limit=_MAX_LOOKS)
-    return Plan(tuple(slice_of_window(window) for window in changed))
+    return Plan(
+        tuple(
+            replace(slice_of_window(window), detail={DIGEST: digest}) for window, digest in changed
+        )
+    )
 
 
 def holes(project: Project, source: str, names: Collection[str]) -> list[str]:
@@ -113,7 +118,7 @@ def take_partitions(
     slices = Slices(project, source, store)
     places = slices.newest()
     if keys is None:
-        windows = _changed(slices, places, datetime.now(UTC))
+        windows = [window for window, _ in _changed(slices, places, datetime.now(UTC))]
     else:
         rule = _rule(project, source)
         windows = sorted((rule.window(key) for key in keys), key=lambda window: window.start)
@@ -131,8 +136,8 @@ def take_partitions(
 
 def _changed(
     slices: Slices, places: Places, now: datetime, *, limit: int | None = None
-) -> list[Window]:
-    """The partitions that are there and differ from what was taken, oldest first."""
+) -> list[tuple[Window, str]]:
+    """The partitions that are there and differ from what was taken, with digest, oldest first."""
     project, source, store = slices.project, slices.source, slices.store
     rule = _rule(project, source)
     due = rule.due(now)
@@ -144,17 +149,18 @@ def _changed(
     recent = now - rule.after - rule.look_back
     looked = sorted({*new, *(w for w in due if w.end >= recent)}, key=lambda w: w.start)
 
-    def is_changed(window: Window) -> bool:
+    def changed(window: Window) -> str | None:
         try:
             digest = _digest(project, source, window)
         except NoFilesError:
-            return False
+            return None
         known = places.get(slice_of_window(window).name)
-        return known is None or store.named(*known).metadata[DIGEST] != digest
+        is_new = known is None or store.named(*known).metadata[DIGEST] != digest
+        return digest if is_new else None
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        found = list(pool.map(is_changed, looked))
-    return [window for window, changed in zip(looked, found, strict=True) if changed]
+        found = list(pool.map(changed, looked))
+    return [(window, digest) for window, digest in zip(looked, found, strict=True) if digest]
 
 
 def _take(

@@ -37,6 +37,7 @@ from resources.local_store import LocalStore
 from resources.manifest import Draft
 from resources.store import Store
 from sensors.landing import landing_request
+from sensors.looks import Look
 from tests.postgres_server import PostgresServer, has_postgres, postgres_server
 
 pytestmark = [
@@ -346,22 +347,24 @@ def test_a_run_is_asked_for_when_it_is_time_or_there_is_much(
 ) -> None:
     now = datetime.now(UTC)
     instance = dg.DagsterInstance.ephemeral()
-    assert landing_request(project, "shop", store, instance, now) is None
+    assert landing_request(project, "shop", store, instance, now, look=Look()) is None
     lossy.ready = [Slice("p0", "00", "05")]
-    first = landing_request(project, "shop", store, instance, now)
+    first = landing_request(project, "shop", store, instance, now, look=Look())
     assert first is not None
-    again = landing_request(project, "shop", store, instance, now)
+    again = landing_request(project, "shop", store, instance, now, look=Look())
     assert again is not None
     assert again.run_key == first.run_key
     land(project, "shop", store)
     lossy.ready.append(Slice("p0", "05", "06"))
-    untold = landing_request(project, "shop", store, instance, now)
+    untold = landing_request(project, "shop", store, instance, now, look=Look())
     assert untold is not None  # as after a kill: slices are there, and no event says so
     assert untold.run_key != first.run_key
     tell(project, store, instance)
     # Little, and not yet time.
-    assert landing_request(project, "shop", store, instance, now) is None
-    later = landing_request(project, "shop", store, instance, now + timedelta(minutes=11))
+    assert landing_request(project, "shop", store, instance, now, look=Look()) is None
+    later = landing_request(
+        project, "shop", store, instance, now + timedelta(minutes=11), look=Look()
+    )
     assert later is not None
     assert later.run_key != first.run_key
     spec = project.spec.sources["shop"]
@@ -370,7 +373,7 @@ def test_a_run_is_asked_for_when_it_is_time_or_there_is_much(
     )
     sources = {"shop": spec.model_copy(update={"incremental": few})}
     eager = replace(project, spec=project.spec.model_copy(update={"sources": sources}))
-    assert landing_request(eager, "shop", store, instance, now) is not None
+    assert landing_request(eager, "shop", store, instance, now, look=Look()) is not None
 
 
 def test_decisions_are_not_gone_around(lossy: Lossy, tmp_path: Path, store: LocalStore) -> None:
@@ -387,7 +390,7 @@ def test_decisions_are_not_gone_around(lossy: Lossy, tmp_path: Path, store: Loca
 
     def asked() -> list[str]:
         instance = dg.DagsterInstance.ephemeral()
-        found = landing_request(project, "shop", store, instance, datetime.now(UTC))
+        found = landing_request(project, "shop", store, instance, datetime.now(UTC), look=Look())
         assert found is not None
         assert found.asset_selection is not None
         return [key.path[-2] for key in found.asset_selection]
