@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mlops_assets.assets.intake import intake_evaluation
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
-from mlops_assets.keys import LANDING_TAG
+from mlops_assets.keys import INTAKE_CHECK, LANDING_TAG
 from sensors.looks import Look, read_looks, write_looks
 from sensors.pace import pace
 from sensors.requests import request, waits_for_decision
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from resources.store import Store
 
 DATA_VERSION_TAG = "dagster/data_version"
+PASSED, FAILED = "SUCCEEDED", "FAILED"
+"""Verdicts as Dagster keeps them; a run that was killed leaves neither."""
 BUDGET_SECONDS = 40.0
 """Time for one tick; the sources that it did not reach come first in the next one."""
 
@@ -36,6 +40,9 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
     in which it was asked for: a killed daemon asks for the same run again, and a run that failed
     is repeated in the next interval. Partitions that cannot be taken are asked for again after
     longer and longer times, and at once when they change.
+
+    A source that stays away gives no run that could fail: its check ``intake`` fails instead, and
+    passes when all that is there was taken. In between its runs evaluate it.
     """
     growing = [(project, name) for project in projects for name in project.spec.growing]
     if not growing:
@@ -53,38 +60,78 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
     )
     def landing(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
         looks = read_looks(context.cursor)
-        store = platform.store()
-        end = time.monotonic() + BUDGET_SECONDS
-        requests: list[dg.RunRequest] = []
-        problems: list[str] = []
-        busy: list[str] = []
         for project, name in growing:
             looks.setdefault(f"{project.id}/{name}", Look())
+        tick = _Tick(context, platform.store(), _verdicts(context.instance, growing))
+        end = time.monotonic() + BUDGET_SECONDS
         for project, name in sorted(growing, key=lambda s: looks[f"{s[0].id}/{s[1]}"].at):
-            look, now = looks[f"{project.id}/{name}"], datetime.now(UTC)
             if time.monotonic() > end:
-                problems.append("the time budget ended; the rest follows in the next tick")
+                tick.notes.append("the time budget ended; the rest follows in the next tick")
                 break
-            if _was_just_looked_at(project, name, look, now):
-                continue
-            look.at = now.timestamp()
-            if is_landing(context.instance, project, name):
-                busy.append(f"{project.id} {name} is being taken")
-                continue
-            try:
-                wanted = landing_request(project, name, store, context.instance, now, look=look)
-            except MlopsError as error:
-                problems.append(f"{project.id} {name}: {error.problem}")
-                context.log.warning(str(error))
-                continue
-            requests += [wanted] if wanted is not None else []
-        cursor = write_looks(looks)
-        if requests:
-            return dg.SensorResult(run_requests=requests, cursor=cursor)
-        reason = "; ".join([f"nothing due in {len(growing)} growing sources", *busy, *problems])
-        return dg.SensorResult(skip_reason=reason, cursor=cursor)
+            tick.look_at(project, name, looks[f"{project.id}/{name}"])
+        reason = "; ".join([f"nothing due in {len(growing)} growing sources", *tick.notes])
+        return dg.SensorResult(
+            run_requests=tick.requests,
+            skip_reason=None if tick.requests else reason,
+            asset_events=tick.events,
+            cursor=write_looks(looks),
+        )
 
     return landing
+
+
+@dataclass
+class _Tick:
+    """What one tick finds, source after source."""
+
+    context: dg.SensorEvaluationContext
+    store: Store
+    verdicts: dict[dg.AssetKey, str]
+    requests: list[dg.RunRequest] = field(default_factory=list)
+    events: list[dg.AssetCheckEvaluation] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def look_at(self, project: Project, source: str, look: Look) -> None:
+        """Look at one source, and note what has to be done about it."""
+        now, instance = datetime.now(UTC), self.context.instance
+        if _was_just_looked_at(project, source, look, now):
+            return
+        look.at = now.timestamp()
+        if is_landing(instance, project, source):
+            self.notes.append(f"{project.id} {source} is being taken")
+            return
+        try:
+            wanted = landing_request(project, source, self.store, instance, now, look=look)
+        except MlopsError as error:
+            self._note_failure(project, source, look, error)
+            return
+        look.failures = 0
+        key = dg.AssetKey(project.id.landing_key(source))
+        if wanted is not None:
+            self.requests.append(wanted)
+        elif look.is_empty and self.verdicts.get(key, PASSED) != PASSED:
+            self.events.append(intake_evaluation(project, key))
+        elif not look.is_empty and look.asked:
+            self.notes.append(f"{project.id} {source} could not be taken and is tried again later")
+
+    def _note_failure(self, project: Project, source: str, look: Look, error: MlopsError) -> None:
+        self.notes.append(f"{project.id} {source}: {error.problem}")
+        self.context.log.warning(str(error))
+        look.failures += 1
+        key = dg.AssetKey(project.id.landing_key(source))
+        if look.is_away and self.verdicts.get(key) != FAILED:
+            self.events.append(intake_evaluation(project, key, error))
+
+
+def _verdicts(
+    instance: dg.DagsterInstance, growing: Iterable[tuple[Project, str]]
+) -> dict[dg.AssetKey, str]:
+    """Whether each source could be taken when that was last judged; by its landing asset."""
+    assets = [dg.AssetKey(project.id.landing_key(source)) for project, source in growing]
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [dg.AssetCheckKey(key, INTAKE_CHECK) for key in assets]
+    )
+    return {key.asset_key: record.status.value for key, record in latest.items()}
 
 
 def _was_just_looked_at(project: Project, source: str, look: Look, now: datetime) -> bool:
@@ -125,14 +172,16 @@ def landing_request(
     Raises:
         SourceError: The source is away.
     """
-    from mlops_assets.sources.landing import is_due
+    from mlops_assets.sources.landing import look_at
 
     spec = project.spec.source(source)
     intake = spec.slices
     if intake is None:
         return None
-    plan = is_due(project, source, store, now)
-    if plan is not None:
+    found = look_at(project, source, store, now)
+    plan = found.plan
+    look.is_empty = not plan.slices
+    if found.is_due:
         parts = _partitions(plan)
         if parts and not look.may_ask(parts, now.timestamp()):
             return None

@@ -9,6 +9,9 @@ from datetime import timedelta
 
 from sensors.repeats import AFTER
 
+PATIENCE = 3
+"""A source that cannot be looked at so often in a row is told of: a short outage is not."""
+
 _FORGOTTEN = 4 * AFTER[-1]
 
 
@@ -18,11 +21,20 @@ class Look:
 
     Attributes:
         at: When (POSIX seconds).
+        failures: How often in a row, until then, it could not be looked at.
+        is_empty: Whether all that was there had been taken.
         asked: How often runs were asked for partitions, and when last; by partition and content.
     """
 
     at: float = 0.0
+    failures: int = 0
+    is_empty: bool = True
     asked: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the source could not be looked at for a while."""
+        return self.failures >= PATIENCE
 
     def may_ask(self, parts: Collection[str], now: float) -> bool:
         """Whether one of the partitions was never asked for with its content, or is due again.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.assets.intake import intake_result, intake_spec
 from mlops_assets.assets.metadata import table
 from mlops_assets.assets.partitions import (
     chosen_keys,
@@ -17,6 +18,7 @@ from mlops_assets.assets.settings import project_asset
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.partitions import partitions_by_offset
 from mlops_assets.config.project import Project
+from mlops_assets.errors import MlopsError
 from mlops_assets.keys import DEAD_LETTERS_CHECK, GAPS_CHECK
 
 if TYPE_CHECKING:
@@ -48,24 +50,33 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 DEAD_LETTERS_CHECK, asset=key, description="Every message could be read."
             ),
+            intake_spec(key),
         ],
     )
     def landing(
         context: dg.AssetExecutionContext, platform: PlatformResource
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         from mlops_assets.sources.landing import dead_letters, land
         from mlops_assets.sources.revisions import Slices
 
         store = platform.store()
-        again = _read_again(context, project, source, store)
-        found = land(project, source, store)
+        try:
+            again = _read_again(context, project, source, store)
+            found = land(project, source, store)
+        except MlopsError as error:
+            yield intake_result(project, key, error)
+            raise
         context.log.info(f"{len(found.slices)} new slices with {found.rows:,} rows")
         _report_offsets(context, project, source, found.slices)
         letters = [] if spec.pii else dead_letters(found.slices, store)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(Slices(project, source, store).version or "none"),
             metadata=_metadata(found) | again,
-            check_results=[_gaps_check(key, found), _letters_check(key, found, letters)],
+            check_results=[
+                _gaps_check(key, found),
+                _letters_check(key, found, letters),
+                intake_result(project, key),
+            ],
         )
 
     return landing

@@ -16,6 +16,7 @@ from mlops_assets.keys import (
     DEPLOYMENT_CHECK,
     DRIFT_CHECK,
     GAPS_CHECK,
+    INTAKE_CHECK,
     LABELS_CHECK,
     NEEDS_PEOPLE_CHECK,
     PERFORMANCE_CHECK,
@@ -146,7 +147,7 @@ def check_keys(project: Project) -> list[AssetCheckKey]:
         (project.id.deployment_key, DEPLOYMENT_CHECK),
     ]
     for name in project.spec.growing:
-        checks = (GAPS_CHECK, DEAD_LETTERS_CHECK)
+        checks = (GAPS_CHECK, DEAD_LETTERS_CHECK, INTAKE_CHECK)
         others += [(project.id.landing_key(name), check) for check in checks]
     if project.spec.is_monitored:
         watched = (DATA_QUALITY_CHECK, DRIFT_CHECK, PERFORMANCE_CHECK, LABELS_CHECK)

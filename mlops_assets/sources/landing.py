@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
+from mlops_assets.config.source_base import Intake
 from mlops_assets.errors import AlreadyExistsError, MlopsError, StoreError
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import (
@@ -62,6 +63,21 @@ class Landing:
     waiting: int | None
     gaps: tuple[Gap, ...]
     series: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What one look at a source finds.
+
+    Attributes:
+        plan: What is there and was not taken.
+        is_due: Whether it is time to take it.
+        last: When the newest slice was taken; None when that is not asked for, or none was.
+    """
+
+    plan: Plan
+    is_due: bool
+    last: datetime | None = None
 
 
 def land(project: Project, source_name: str, store: Store) -> Landing:
@@ -154,8 +170,8 @@ def dead_letters(slices: Sequence[Manifest], store: Store, limit: int = 20) -> l
     return found
 
 
-def is_due(project: Project, source_name: str, store: Store, now: datetime) -> Plan | None:
-    """What is waiting, if it is time to take it: there is enough of it, or it waited long enough.
+def look_at(project: Project, source_name: str, store: Store, now: datetime) -> Waiting:
+    """What is waiting, and whether it is time to take it: there is enough, or it waited long.
 
     Raises:
         SourceError: The source is away.
@@ -163,17 +179,20 @@ def is_due(project: Project, source_name: str, store: Store, now: datetime) -> P
     spec = project.spec.source(source_name)
     if partitions_by_time(spec) is not None:
         plan = plan_partitions(project, source_name, store, now)
-        return plan if plan.slices else None
-    intake = spec.slices
+        return Waiting(plan, is_due=bool(plan.slices))
     taken = newest(project, source_name, store)
     context = SourceContext.of(project, source_name, Path())
     plan = incremental_source_for(spec).plan(spec, _slices(taken), context)
-    if intake is None or not (plan.slices or plan.gaps):
-        return None
     last = max((manifest.created_at for manifest in taken), default=None)
+    return Waiting(plan, _is_due(plan, spec.slices, last, now), last)
+
+
+def _is_due(plan: Plan, intake: Intake | None, last: datetime | None, now: datetime) -> bool:
+    if intake is None or not (plan.slices or plan.gaps):
+        return False
     is_time = last is None or now - last >= intake.every
     is_much = plan.waiting is not None and plan.waiting >= intake.waiting
-    return plan if is_time or is_much or plan.gaps else None
+    return is_time or is_much or bool(plan.gaps)
 
 
 def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[Manifest]:

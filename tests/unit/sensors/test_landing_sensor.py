@@ -1,0 +1,215 @@
+"""What the landing sensor says of a source that stays away, loses data, or falls behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_assets.assets.landing import build_landing_asset
+from mlops_assets.assets.platform import PlatformResource
+from mlops_assets.config.project import Project, ProjectSpec
+from mlops_assets.errors import SourceError
+from mlops_assets.keys import ProjectId
+from mlops_assets.sources import registry
+from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.incremental import Plan, Slice, Written
+from mlops_assets.sources.kafka_plan import plan_topic
+from resources.local_store import LocalStore
+from sensors.alerts import build_alerts_sensor
+from sensors.landing import build_landing_sensor
+
+KEY = dg.AssetKey(["shop", "churn", "landing", "orders"])
+
+
+class Topic:
+    """A topic with real plans, whose broker is in memory."""
+
+    def __init__(self) -> None:
+        self.marks = {0: (0, 0)}
+        self.is_away = False
+
+    def plan(self, spec: Any, taken: Mapping[str, Slice], context: SourceContext) -> Plan:
+        if self.is_away:
+            raise SourceError("the broker does not answer", where=context.where, found="no route")
+        return plan_topic(spec, taken, self.marks, context.where)
+
+    def write(self, spec: Any, part: Slice, folder: Path, context: SourceContext) -> Written:
+        if part.detail.get("skip"):
+            return Written(0)
+        rows = int(part.end) - int(part.start)
+        pq.write_table(pa.table({"id": list(range(rows))}), folder / "part-00000.parquet")
+        return Written(rows)
+
+    def show(self, spec: Any, taken: Mapping[str, Slice], context: SourceContext) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
+    found = Topic()
+    monkeypatch.setattr(registry, "_incremental", lambda: {"kafka": found})
+    return found
+
+
+def project_of(folder: Path, **source: Any) -> Project:
+    orders = {"type": "kafka", "bootstrap_servers": "b:9092", "topic": "orders"}
+    written = {
+        "description": "x",
+        "task": "binary",
+        "sources": {"orders": {**orders, "columns": {"id": "bigint"}, **source}},
+        "features": {
+            "query": "q.sql",
+            "entity": "id",
+            "time": "at",
+            "label": {"column": "y"},
+            "inputs": {"numeric": ["x"]},
+        },
+    }
+    return Project(ProjectId("shop", "churn"), ProjectSpec.model_validate(written), folder, written)
+
+
+class World:
+    """The sensors of one team, their cursors, and an instance that keeps what they say."""
+
+    def __init__(self, root: Path, store: LocalStore, instance: dg.DagsterInstance) -> None:
+        self.store, self.instance = store, instance
+        self.resources = {"platform": PlatformResource(root=str(root))}
+        self.project = project_of(root)
+        self.cursors: dict[str, str | None] = {}
+
+    def look(self, times: int = 1) -> list[dg.SensorResult]:
+        """Ticks of the landing sensor; what each leaves in the event log stays there."""
+        sensor = build_landing_sensor("shop", [self.project])
+        assert sensor is not None
+        return [self._tick("landing", sensor) for _ in range(times)]
+
+    def told(self) -> list[str]:
+        """One tick of the alerts sensor: what it tells."""
+        said = self._tick("alerts", build_alerts_sensor("shop")).skip_message or ""
+        return sorted(part.split(": ")[2] for part in said.split("; ") if part.startswith("told"))
+
+    def materialize(self) -> dg.ExecuteInProcessResult:
+        """A run of the landing asset."""
+        asset = build_landing_asset(self.project, "orders")
+        return dg.materialize(
+            [asset], resources=self.resources, instance=self.instance, raise_on_error=False
+        )
+
+    def _tick(self, name: str, sensor: dg.SensorDefinition) -> Any:
+        definitions = dg.Definitions(
+            [build_landing_asset(self.project, "orders")], resources=self.resources
+        )
+        with dg.build_sensor_context(
+            self.instance,
+            cursor=self.cursors.get(name),
+            resources=self.resources,
+            repository_def=definitions.get_repository_def(),
+        ) as context:
+            found = sensor.evaluate_tick(context)
+        self.cursors[name] = found.cursor
+        for event in found.asset_events:
+            self.instance.report_runless_asset_event(event)
+        return found
+
+
+@pytest.fixture
+def world(topic: Topic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n")
+    (tmp_path / "project_configs" / "shop").mkdir(parents=True)
+    monkeypatch.setenv("MLOPS_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLOPS_STORE_URI", str(tmp_path / "store"))
+    monkeypatch.setenv("MLOPS_UI_URL", "https://dagster.example.org/")
+    with dg.DagsterInstance.local_temp() as instance:
+        yield World(tmp_path, LocalStore(tmp_path / "store"), instance)
+
+
+def checks(results: list[Any], name: str = "intake") -> list[bool]:
+    """Verdicts that sensors gave."""
+    events = [event for result in results for event in result.asset_events]
+    found = [event for event in events if isinstance(event, dg.AssetCheckEvaluation)]
+    return [event.passed for event in found if event.check_name == name]
+
+
+def test_a_broker_that_stays_away_is_told_once_and_its_return_too(
+    world: World, topic: Topic
+) -> None:
+    topic.is_away = True
+    assert checks(world.look(2)) == [], "a short outage is nobody's business"
+    assert world.told() == []
+    looks = world.look(5)
+    assert checks(looks) == [False]
+    assert all(look.run_requests == [] for look in looks)
+    assert all("the broker does not answer" in str(look.skip_message) for look in looks)
+    assert world.told() == ["intake failed on orders"]
+    topic.is_away = False
+    assert checks(world.look(3)) == [True]
+    assert world.told() == ["intake recovered on orders"]
+
+
+def test_a_gap_that_must_not_be_is_told_until_somebody_acts(
+    world: World, topic: Topic, tmp_path: Path
+) -> None:
+    world.project = project_of(tmp_path, on_gap="fail")
+    topic.marks = {0: (0, 5)}
+    assert world.materialize().success
+    topic.marks = {0: (8, 10)}
+    looks = world.look(6)
+    assert checks(looks) == [False]
+    (event,) = [event for look in looks for event in look.asset_events]
+    assert event.description == (
+        "messages were deleted before they were taken: partition 0, offsets 5 to 7 are gone"
+    )
+    assert "on_gap: report" in event.metadata["what to do"].value
+    assert world.told() == ["intake failed on orders"]
+    world.project = project_of(tmp_path, on_gap="report")
+    (look,) = world.look()
+    assert len(look.run_requests) == 1
+    assert checks([look]) == [], "the run will say"
+    result = world.materialize()
+    verdicts = {event.check_name: event.passed for event in result.get_asset_check_evaluations()}
+    assert verdicts == {"no_gaps": False, "no_dead_letters": True, "intake": True}
+    assert world.told() == ["intake recovered on orders", "no_gaps failed on orders"]
+
+
+def test_a_run_that_cannot_take_the_source_is_told(
+    world: World, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic.marks = {0: (0, 5)}
+
+    def refuse(*_: Any) -> Any:
+        raise SourceError("the schema registry is away", found="https://registry")
+
+    with monkeypatch.context() as away:
+        away.setattr(topic, "write", refuse)
+        result = world.materialize()
+        assert not result.success
+        (verdict,) = result.get_asset_check_evaluations()
+        assert verdict.description == "the schema registry is away: https://registry"
+        assert world.told() == ["intake failed on orders"]
+        (look,) = world.look()
+        assert checks([look]) == [], "it is not over because the broker answers"
+        assert len(look.run_requests) == 1
+    assert world.materialize().success
+    assert world.told() == ["intake recovered on orders"]
+
+
+def test_a_killed_run_leaves_no_verdict_and_the_sensor_gives_one(
+    world: World, topic: Topic
+) -> None:
+    topic.is_away = True
+    world.look(3)
+    assert len(world.told()) == 1
+    asset = build_landing_asset(world.project, "orders")
+    job = dg.define_asset_job("all").resolve(
+        asset_graph=dg.Definitions([asset]).resolve_asset_graph()
+    )
+    run = world.instance.create_run_for_job(job)
+    world.instance.report_run_failed(run)
+    topic.is_away = False
+    assert checks(world.look(2)) == [True]
