@@ -1,10 +1,12 @@
 """``landing/<source>`` assets: what is new of a growing source, taken exactly once."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.assets.gaps import gaps_check, last_verdict
 from mlops_assets.assets.intake import intake_result, intake_spec
 from mlops_assets.assets.metadata import table
 from mlops_assets.assets.partitions import (
@@ -45,7 +47,7 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
         partitions=partitions_of(project, source),
         checks=[
             dg.AssetCheckSpec(
-                GAPS_CHECK, asset=key, description="Nothing was lost before it was taken."
+                GAPS_CHECK, asset=key, description="Nothing was lost lately before it was taken."
             ),
             dg.AssetCheckSpec(
                 DEAD_LETTERS_CHECK, asset=key, description="Every message could be read."
@@ -60,6 +62,7 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
         from mlops_assets.sources.revisions import Slices
 
         store = platform.store()
+        told = last_verdict(context.instance, dg.AssetCheckKey(key, GAPS_CHECK))
         try:
             again = _read_again(context, project, source, store)
             found = land(project, source, store)
@@ -73,7 +76,7 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
             data_version=dg.DataVersion(Slices(project, source, store).version or "none"),
             metadata=_metadata(found) | again,
             check_results=[
-                _gaps_check(key, found),
+                gaps_check(key, found.gaps, told, datetime.now(UTC)),
                 _letters_check(key, found, letters),
                 intake_result(project, key),
             ],
@@ -127,24 +130,6 @@ def _metadata(found: "Landing") -> dict[str, Any]:
     if found.waiting is not None:
         metadata["lag"] = found.waiting
     return metadata
-
-
-def _gaps_check(key: dg.AssetKey, found: "Landing") -> dg.AssetCheckResult:
-    rows = [
-        {"series": gap.series, "first lost": gap.start, "back at": gap.end, "why": gap.reason}
-        for gap in found.gaps
-    ]
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=GAPS_CHECK,
-        passed=not rows,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{len(rows)} times data were lost before they were taken, last "
-        f"{rows[-1]['series']} from {rows[-1]['first lost']} to {rows[-1]['back at']}"
-        if rows
-        else "nothing was lost",
-        metadata={"gaps": table(rows)} if rows else {},
-    )
 
 
 def _letters_check(

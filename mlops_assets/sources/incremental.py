@@ -44,12 +44,14 @@ class Gap:
         start: First position that is lost.
         end: First position that is there again.
         reason: One sentence.
+        at: When the engine noticed (UTC, ISO 8601); it writes that itself. Older records lack it.
     """
 
     series: str
     start: str
     end: str
     reason: str
+    at: str | None = None
 
 
 @dataclass(frozen=True)

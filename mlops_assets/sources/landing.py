@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,9 +150,10 @@ def newest(project: Project, source_name: str, store: Store) -> list[Manifest]:
 
 
 def gaps(project: Project, source_name: str, store: Store) -> list[Gap]:
-    """Everything that was lost before it was taken."""
+    """Everything that was lost before it was taken, in the order in which it was noticed."""
     keys = store.keys(project.id.gaps_prefix(source_name))
-    return [Gap(**json.loads(store.read(key))) for key in keys]
+    found = [Gap(**json.loads(store.read(key))) for key in keys]
+    return sorted(found, key=lambda gap: gap.at or "")
 
 
 def dead_letters(slices: Sequence[Manifest], store: Store, limit: int = 20) -> list[dict[str, Any]]:
@@ -232,10 +233,11 @@ def _slices(manifests: Iterable[Manifest]) -> dict[str, Slice]:
 
 def _record(found: Sequence[Gap], project: Project, source_name: str, store: Store) -> None:
     """Remember a loss for ever: the source will not say it again."""
+    now = datetime.now(UTC).isoformat()
     for gap in found:
         key = f"{project.id.gaps_prefix(source_name)}/{gap.series}-{gap.start}.json"
         try:
-            store.create(key, json.dumps(asdict(gap)).encode())
+            store.create(key, json.dumps(asdict(replace(gap, at=now))).encode())
         except AlreadyExistsError:
             continue
 

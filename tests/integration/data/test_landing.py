@@ -290,16 +290,26 @@ def materialize(
     (tmp_path / "workspace.yaml").write_text("load_from: []\n")
     monkeypatch.setenv("MLOPS_STORE_URI", str(store.root))
 
+    instance = dg.DagsterInstance.ephemeral()
+
     def run() -> Any:
         asset = build_landing_asset(project, "shop")
-        platform = PlatformResource(root=str(tmp_path))
-        return dg.materialize([asset], resources={"platform": platform}, raise_on_error=False)
+        return dg.materialize(
+            [asset],
+            resources={"platform": PlatformResource(root=str(tmp_path))},
+            instance=instance,
+            raise_on_error=False,
+        )
 
     return run
 
 
 def test_losses_and_dead_letters_are_checks(
-    lossy: Lossy, materialize: Callable[[], Any], project: Project, store: LocalStore
+    lossy: Lossy,
+    materialize: Callable[[], Any],
+    project: Project,
+    store: LocalStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lossy.ready = [Slice("p0", "05", "10"), Slice("p0", "10", "12", {"empty": True})]
     lossy.lost = (Gap("p0", "00", "05", "older than the retention"),)
@@ -315,11 +325,16 @@ def test_losses_and_dead_letters_are_checks(
     assert found["dagster/row_count"].value == 2
     assert found["dead_letters"].value == 2
     assert found["positions"].value.records[0].data == {"series": "p0", "next": "12"}
-    # A loss stays known, a dead letter is said once.
+    # A loss fails for a while, and stays in the table; a dead letter is said once.
     lossy.lost = ()
     checks = {e.check_name: e for e in materialize().get_asset_check_evaluations()}
     assert not checks["no_gaps"].passed
     assert checks["no_dead_letters"].passed
+    monkeypatch.setattr("mlops_assets.assets.gaps.RECENT", timedelta())
+    checks = {e.check_name: e for e in materialize().get_asset_check_evaluations()}
+    assert checks["no_gaps"].passed
+    assert "1 times in all, last p0 from 00 to 05" in str(checks["no_gaps"].description)
+    assert len(checks["no_gaps"].metadata["gaps"].value.records) == 1
 
 
 def test_a_source_away_keeps_what_was_taken(

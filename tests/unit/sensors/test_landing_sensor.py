@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlops_assets.assets import gaps
 from mlops_assets.assets.landing import build_landing_asset
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project, ProjectSpec
@@ -20,6 +22,7 @@ from mlops_assets.sources import registry
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import Plan, Slice, Written
 from mlops_assets.sources.kafka_plan import plan_topic
+from mlops_assets.sources.landing import land
 from resources.local_store import LocalStore
 from sensors.alerts import build_alerts_sensor
 from sensors.landing import build_landing_sensor
@@ -213,3 +216,35 @@ def test_a_killed_run_leaves_no_verdict_and_the_sensor_gives_one(
     world.instance.report_run_failed(run)
     topic.is_away = False
     assert checks(world.look(2)) == [True]
+
+
+def test_each_loss_is_told_on_its_own(
+    world: World, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gap A, runs without one, gap B: two alerts; what was lost before stays in the table."""
+    hour = timedelta(hours=1)
+    assert hour == gaps.RECENT, "a run that follows at once must not hide a loss from the alerts"
+    monkeypatch.setattr(gaps, "RECENT", timedelta())
+    told: list[str] = []
+    lost = []
+    for marks in ((0, 5), (8, 10), (8, 12), (8, 14), (20, 22), (20, 23)):
+        topic.marks = {0: marks}
+        result = world.materialize()
+        (verdict,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "no_gaps"]
+        told += world.told()
+        lost.append(len(verdict.metadata["gaps"].value.records) if verdict.metadata else 0)
+    failed, recovered = "no_gaps failed on orders", "no_gaps recovered on orders"
+    assert told == [failed, recovered, failed, recovered]
+    assert lost == [0, 1, 1, 1, 2, 2]
+
+
+def test_a_loss_that_a_killed_run_noticed_is_told_by_the_next(
+    world: World, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "RECENT", timedelta())
+    topic.marks = {0: (0, 5)}
+    world.materialize()
+    topic.marks = {0: (8, 10)}
+    land(world.project, "orders", world.store)
+    world.materialize()
+    assert world.told() == ["no_gaps failed on orders"]
