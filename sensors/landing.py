@@ -88,7 +88,7 @@ class _Tick:
     store: Store
     verdicts: dict[dg.AssetKey, str]
     requests: list[dg.RunRequest] = field(default_factory=list)
-    events: list[dg.AssetCheckEvaluation] = field(default_factory=list)
+    events: list[dg.AssetCheckEvaluation | dg.AssetObservation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def look_at(self, project: Project, source: str, look: Look) -> None:
@@ -96,10 +96,12 @@ class _Tick:
         now, instance = datetime.now(UTC), self.context.instance
         if _was_just_looked_at(project, source, look, now):
             return
-        look.at = now.timestamp()
-        if is_landing(instance, project, source):
+        is_taken = is_landing(instance, project, source)
+        if is_taken:
             self.notes.append(f"{project.id} {source} is being taken")
-            return
+            if partitions_by_time(project.spec.source(source)) is not None:
+                return
+        look.at = now.timestamp()
         try:
             wanted = landing_request(project, source, self.store, instance, now, look=look)
         except MlopsError as error:
@@ -107,12 +109,25 @@ class _Tick:
             return
         look.failures = 0
         key = dg.AssetKey(project.id.landing_key(source))
+        self._show_lag(project, source, look)
+        if is_taken:
+            return
         if wanted is not None:
             self.requests.append(wanted)
         elif look.is_empty and self.verdicts.get(key, PASSED) != PASSED:
             self.events.append(intake_evaluation(project, key))
         elif not look.is_empty and look.asked:
             self.notes.append(f"{project.id} {source} could not be taken and is tried again later")
+
+    def _show_lag(self, project: Project, source: str, look: Look) -> None:
+        """Show the lag in the UI when it is another than was shown."""
+        intake = project.spec.source(source).slices
+        if intake is None or not look.is_to_show(intake.every):
+            return
+        look.shown, look.shown_at = look.waiting or 0, look.at
+        metadata = {"lag": look.shown, "oldest_wait_seconds": round(look.oldest_wait)}
+        key = dg.AssetKey(project.id.landing_key(source))
+        self.events.append(dg.AssetObservation(key, metadata=metadata))
 
     def _note_failure(self, project: Project, source: str, look: Look, error: MlopsError) -> None:
         self.notes.append(f"{project.id} {source}: {error.problem}")
@@ -181,6 +196,8 @@ def landing_request(
     found = look_at(project, source, store, now)
     plan = found.plan
     look.is_empty = not plan.slices
+    waiting = len(plan.slices) if partitions_by_time(spec) is not None else plan.waiting
+    look.saw(waiting, found.last.timestamp() if found.last else 0.0)
     if found.is_due:
         parts = _partitions(plan)
         if parts and not look.may_ask(parts, now.timestamp()):

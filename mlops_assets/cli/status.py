@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from mlops_assets.cli.growing import GrowingStatus, read_growing
 from mlops_assets.config.project import Project
 from mlops_assets.keys import (
     DATA_QUALITY_CHECK,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from resources.settings import Settings
     from resources.store import Store
+    from sensors.looks import Look
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class ProjectStatus:
         decision: Newest retrain decision and why, where traffic is logged.
         failed_checks: ``asset: check`` of every check whose newest result is a failure.
         serving: ``ready``, ``not ready`` or ``unreachable``; None when nothing is live.
+        growing: Every source that is taken in slices.
     """
 
     project: str
@@ -59,6 +63,7 @@ class ProjectStatus:
     decision: str | None
     failed_checks: tuple[str, ...]
     serving: str | None
+    growing: tuple[GrowingStatus, ...] = ()
 
 
 @click.command("status")
@@ -71,13 +76,15 @@ def status(projects: tuple[str, ...], as_json: bool) -> None:
     from mlops_assets.config.loader import discover
     from resources.settings import Settings
     from resources.store import open_store
+    from sensors.looks import looks_of
 
     settings = Settings.from_environment()
     names = projects or tuple(str(project) for project in discover(settings.root))
     chosen = choose_projects(names, settings.root)
     store = open_store(settings.store_uri)
     with open_instance(settings) as instance:
-        found = [read_status(project, store, settings, instance) for project in chosen]
+        looks = looks_of(instance)
+        found = [read_status(project, store, settings, instance, looks) for project in chosen]
     if as_json:
         click.echo(json.dumps([asdict(item) for item in found], indent=2))
     else:
@@ -85,9 +92,13 @@ def status(projects: tuple[str, ...], as_json: bool) -> None:
 
 
 def read_status(
-    project: Project, store: Store, settings: Settings, instance: DagsterInstance
+    project: Project,
+    store: Store,
+    settings: Settings,
+    instance: DagsterInstance,
+    looks: Mapping[str, Look],
 ) -> ProjectStatus:
-    """What store, ledger, model server and Dagster know of a project now."""
+    """What store, ledger, model server, sensors and Dagster know of a project now."""
     from mlops_assets.serving.reconcile import serving_state
     from resources.ledger import Ledger
 
@@ -105,6 +116,7 @@ def read_status(
         decision=newest_decision(project, store),
         failed_checks=tuple(failed_checks(project, instance)),
         serving=serving_state(project, settings, state) if state.champion else None,
+        growing=tuple(read_growing(project, store, looks)),
     )
 
 
@@ -192,6 +204,8 @@ def _show(found: list[ProjectStatus]) -> None:
     console = Console()
     console.print(table)
     for item in found:
+        for source in item.growing:
+            console.print(f"landing {item.project}  {source.sentence}", highlight=False)
         if item.decision:
             console.print(f"retrain? {item.project}  {item.decision}", highlight=False)
         for check in item.failed_checks:

@@ -25,6 +25,7 @@ from mlops_assets.sources.incremental import (
     LATEST,
     PLANNED,
     REJECTED,
+    REJECTED_SO_FAR,
     SLICE,
     Gap,
     Plan,
@@ -97,9 +98,10 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
     for _ in range(MAX_ROUNDS):
         with store.staging(collection) as workspace:
             context = SourceContext.of(project, source_name, workspace)
-            plan = source.plan(spec, _slices(newest(project, source_name, store)), context)
+            before = newest(project, source_name, store)
+            plan = source.plan(spec, _slices(before), context)
             _record(plan.gaps, project, source_name, store)
-            new = _take(plan, spec, context, store)
+            new = _take(plan, spec, context, store, _rejected(before, store))
             taken = _slices(newest(project, source_name, store))
             try:
                 source.show(spec, taken, context)
@@ -171,6 +173,28 @@ def dead_letters(slices: Sequence[Manifest], store: Store, limit: int = 20) -> l
     return found
 
 
+def rejected_so_far(project: Project, source_name: str, store: Store) -> int:
+    """How many messages could not be read when they were first taken."""
+    if partitions_by_time(project.spec.source(source_name)) is not None:
+        return 0
+    return sum(_rejected(newest(project, source_name, store), store).values())
+
+
+def _rejected(last: Sequence[Manifest], store: Store) -> dict[str, int]:
+    """Dead letters by series, by its last slice; by all, where an older engine took that."""
+    found = {}
+    for manifest in last:
+        count = manifest.metadata.get(REJECTED_SO_FAR)
+        series = slice_of(manifest).series
+        if count is None:
+            collection = manifest.collection
+            names = (n for n in store.names(collection) if n.rpartition("-")[0] == series)
+            every = store.named_all((collection, name) for name in names)
+            count = sum(one.metadata[REJECTED] for one in every)
+        found[series] = int(count)
+    return found
+
+
 def look_at(project: Project, source_name: str, store: Store, now: datetime) -> Waiting:
     """What is waiting, and whether it is time to take it: there is enough, or it waited long.
 
@@ -196,8 +220,13 @@ def _is_due(plan: Plan, intake: Intake | None, last: datetime | None, now: datet
     return is_time or is_much or bool(plan.gaps)
 
 
-def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[Manifest]:
-    """Publish a plan's slices; a series ends where another ingestion was first."""
+def _take(
+    plan: Plan, spec: Any, context: SourceContext, store: Store, rejected: dict[str, int]
+) -> list[Manifest]:
+    """Publish a plan's slices; a series ends where another ingestion was first.
+
+    ``rejected`` counts each series' dead letters until then, and goes on counting.
+    """
     from resources.manifest import Draft
 
     source = incremental_source_for(spec)
@@ -211,9 +240,11 @@ def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[M
         with store.staging(collection) as folder:
             written = source.write(spec, part, folder, context)
             detail = {**part.detail, LATEST: written.latest}
+            so_far = rejected.get(part.series, 0) + written.rejected
             metadata = {
                 SLICE: asdict(replace(part, detail=detail)),
                 REJECTED: written.rejected,
+                REJECTED_SO_FAR: so_far,
                 PLANNED: planned,
             }
             draft = Draft(
@@ -221,6 +252,7 @@ def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[M
             )
             try:
                 published.append(store.publish_as(collection, part.name, folder, draft))
+                rejected[part.series] = so_far
             except AlreadyExistsError:
                 lost.add(part.series)
     return published

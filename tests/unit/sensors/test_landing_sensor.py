@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from mlops_assets.sources.landing import land
 from resources.local_store import LocalStore
 from sensors.alerts import build_alerts_sensor
 from sensors.landing import build_landing_sensor
+from sensors.looks import read_looks
 
 KEY = dg.AssetKey(["shop", "churn", "landing", "orders"])
 
@@ -202,20 +203,20 @@ def test_a_run_that_cannot_take_the_source_is_told(
     assert world.told() == ["intake recovered on orders"]
 
 
-def test_a_killed_run_leaves_no_verdict_and_the_sensor_gives_one(
-    world: World, topic: Topic
+def test_a_run_that_died_leaves_no_verdict_and_the_sensor_gives_one(
+    world: World, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic.is_away = True
     world.look(3)
-    assert len(world.told()) == 1
-    asset = build_landing_asset(world.project, "orders")
-    job = dg.define_asset_job("all").resolve(
-        asset_graph=dg.Definitions([asset]).resolve_asset_graph()
-    )
-    run = world.instance.create_run_for_job(job)
-    world.instance.report_run_failed(run)
+    assert world.told() == ["intake failed on orders"]
+    with monkeypatch.context() as broken:
+        broken.setattr(topic, "plan", lambda *_: 1 / 0)
+        result = world.materialize()
+        assert not result.success
+        assert result.get_asset_check_evaluations() == []
     topic.is_away = False
     assert checks(world.look(2)) == [True]
+    assert world.told() == ["intake recovered on orders"]
 
 
 def test_each_loss_is_told_on_its_own(
@@ -248,3 +249,37 @@ def test_a_loss_that_a_killed_run_noticed_is_told_by_the_next(
     land(world.project, "orders", world.store)
     world.materialize()
     assert world.told() == ["no_gaps failed on orders"]
+
+
+def shown(results: list[Any]) -> list[tuple[Any, Any]]:
+    """Lag and oldest wait in the observations that sensors made."""
+    events = [event for result in results for event in result.asset_events]
+    found = [event.metadata for event in events if isinstance(event, dg.AssetObservation)]
+    return [(one["lag"].value, one["oldest_wait_seconds"].value) for one in found]
+
+
+def test_the_lag_is_shown_while_nothing_is_taken(
+    world: World, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic.marks = {0: (0, 5)}
+    first = world.look(3)
+    assert shown(first) == [(5, 0)], "not at every look"
+    assert all(len(look.run_requests) == 1 for look in first), "nothing takes it"
+    topic.marks = {0: (0, 5000)}
+    later = datetime.now(UTC) + timedelta(minutes=11)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return later
+
+    monkeypatch.setattr("sensors.landing.datetime", Clock)
+    ((lag, wait),) = shown(world.look(2))
+    assert lag == 5000
+    assert 600 < wait < 900
+    look = read_looks(world.cursors["landing"])["shop/churn/orders"]
+    assert (look.waiting, round(look.oldest_wait)) == (5000, wait)
+    assert world.materialize().success
+    world.look()
+    look = read_looks(world.cursors["landing"])["shop/churn/orders"]
+    assert (look.waiting, look.oldest_wait) == (0, 0.0)
