@@ -205,7 +205,7 @@ def landing_request(
         look.note(parts, now.timestamp())
         identity = _identity(plan)
         cause = _cause(plan, is_by_time=partitions_by_time(spec) is not None)
-    elif untold := _untold(project, source, store, instance):
+    elif untold := _untold(project, source, found.version, instance):
         identity, cause = untold, "slices that a killed run took"
     else:
         return None
@@ -224,12 +224,9 @@ def landing_request(
 
 
 def _untold(
-    project: Project, source: str, store: Store, instance: dg.DagsterInstance
+    project: Project, source: str, version: str | None, instance: dg.DagsterInstance
 ) -> str | None:
     """Identity of the slices, when the newest materialization does not know of all of them."""
-    from mlops_assets.sources.revisions import Slices
-
-    version = Slices(project, source, store).version
     if version is None:
         return None
     key = dg.AssetKey(project.id.landing_key(source))

@@ -20,6 +20,7 @@ from mlops_assets.config.project import Project
 from mlops_assets.config.source_base import Intake
 from mlops_assets.errors import AlreadyExistsError, MlopsError, StoreError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.columns import columns_of
 from mlops_assets.sources.incremental import (
     DEAD_LETTERS,
     LATEST,
@@ -33,7 +34,7 @@ from mlops_assets.sources.incremental import (
 )
 from mlops_assets.sources.partitioned import plan_partitions
 from mlops_assets.sources.registry import incremental_source_for
-from mlops_assets.sources.revisions import Slices, slice_of
+from mlops_assets.sources.revisions import Slices, slice_of, version_of
 
 if TYPE_CHECKING:
     from resources.manifest import Manifest
@@ -73,11 +74,13 @@ class Waiting:
     Attributes:
         plan: What is there and was not taken.
         is_due: Whether it is time to take it.
+        version: Identity of the slices that were taken, as :attr:`Slices.version`.
         last: When the newest slice was taken; None when that is not asked for, or none was.
     """
 
     plan: Plan
     is_due: bool
+    version: str | None
     last: datetime | None = None
 
 
@@ -144,10 +147,20 @@ def landed(project: Project, source_name: str, store: Store) -> list[Manifest]:
     return found
 
 
-def newest(project: Project, source_name: str, store: Store) -> list[Manifest]:
-    """The newest slice of each series; the others are not read."""
+def newest(
+    project: Project, source_name: str, store: Store, names: Iterable[str] | None = None
+) -> list[Manifest]:
+    """The newest slice of each series; the others are not read.
+
+    Args:
+        project: The project.
+        source_name: Which of its sources.
+        store: Where the slices lie.
+        names: Names of all slices, for callers that have listed them.
+    """
     collection = project.id.landing_collection(source_name)
-    last = {name.rpartition("-")[0]: name for name in store.names(collection)}
+    every = store.names(collection) if names is None else sorted(names)
+    last = {name.rpartition("-")[0]: name for name in every}
     return store.named_all((collection, name) for name in last.values())
 
 
@@ -198,18 +211,22 @@ def _rejected(last: Sequence[Manifest], store: Store) -> dict[str, int]:
 def look_at(project: Project, source_name: str, store: Store, now: datetime) -> Waiting:
     """What is waiting, and whether it is time to take it: there is enough, or it waited long.
 
+    Names of slices are listed once: a sensor asks every half minute.
+
     Raises:
         SourceError: The source is away.
     """
     spec = project.spec.source(source_name)
+    places = Slices(project, source_name, store).newest()
+    version = version_of(places)
     if partitions_by_time(spec) is not None:
-        plan = plan_partitions(project, source_name, store, now)
-        return Waiting(plan, is_due=bool(plan.slices))
-    taken = newest(project, source_name, store)
+        plan = plan_partitions(project, source_name, store, now, places)
+        return Waiting(plan, bool(plan.slices), version)
+    taken = newest(project, source_name, store, places)
     context = SourceContext.of(project, source_name, Path())
     plan = incremental_source_for(spec).plan(spec, _slices(taken), context)
     last = max((manifest.created_at for manifest in taken), default=None)
-    return Waiting(plan, _is_due(plan, spec.slices, last, now), last)
+    return Waiting(plan, _is_due(plan, spec.slices, last, now), version, last)
 
 
 def _is_due(plan: Plan, intake: Intake | None, last: datetime | None, now: datetime) -> bool:
@@ -246,6 +263,7 @@ def _take(
                 REJECTED: written.rejected,
                 REJECTED_SO_FAR: so_far,
                 PLANNED: planned,
+                **columns_of(folder),
             }
             draft = Draft(
                 data_version=f"{part.name}-{part.end}", rows=written.rows, metadata=metadata

@@ -19,6 +19,7 @@ from mlops_assets.config.partitions import TimePartitions, Window, partitions_by
 from mlops_assets.config.project import Project
 from mlops_assets.errors import AlreadyExistsError, MlopsError, NoFilesError, SourceError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.columns import columns_of
 from mlops_assets.sources.incremental import DIGEST, REJECTED, SLICE, Plan, Slice
 from mlops_assets.sources.opened import opened
 from mlops_assets.sources.reading import reading
@@ -51,7 +52,9 @@ def slice_of_window(window: Window) -> Slice:
     return Slice(SERIES, window.start.strftime(_WORD), window.end.strftime(_WORD))
 
 
-def plan_partitions(project: Project, source: str, store: Store, now: datetime) -> Plan:
+def plan_partitions(
+    project: Project, source: str, store: Store, now: datetime, places: Places | None = None
+) -> Plan:
     """The partitions that are there and were not taken, or changed not long ago.
 
     Each slice's detail holds the ``digest`` of what is there for it now.
@@ -59,11 +62,19 @@ def plan_partitions(project: Project, source: str, store: Store, now: datetime) 
     Cheap: a sensor asks every few minutes. Only partitions within ``look_back`` and some of those
     never taken are looked at: all of these in turn.
 
+    Args:
+        project: The project.
+        source: Which of its sources.
+        store: Where the partitions lie.
+        now: The present (UTC).
+        places: What :meth:`Slices.newest` found, for callers that have asked.
+
     Raises:
         SourceError: The source is away.
     """
     slices = Slices(project, source, store)
-    changed = _changed(slices, slices.newest(), now, limit=_MAX_LOOKS)
+    known = slices.newest() if places is None else places
+    changed = _changed(slices, known, now, limit=_MAX_LOOKS)
     return Plan(
         tuple(
             replace(slice_of_window(window), detail={DIGEST: digest}) for window, digest in changed
@@ -219,11 +230,14 @@ def _contract(
 def _draft(part: Slice, digest: str, table: DataFrame, staged: Path | S3Folder) -> Any:
     from resources.manifest import Column, Draft
 
+    metadata: dict[str, Any] = {SLICE: asdict(part), REJECTED: 0, DIGEST: digest}
+    if isinstance(staged, Path):
+        metadata |= columns_of(staged)
     return Draft(
         data_version=f"{part.name}-{digest.removeprefix('sha256:')[:32]}",
         rows=staged_rows(staged),
         columns=tuple(Column(name=f.name, type=f.dataType.simpleString()) for f in table.schema),
-        metadata={SLICE: asdict(part), REJECTED: 0, DIGEST: digest},
+        metadata=metadata,
     )
 
 
