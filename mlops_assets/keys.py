@@ -190,6 +190,9 @@ GAPS_CHECK = "no_gaps"
 DEAD_LETTERS_CHECK = "no_dead_letters"
 """Name of the check that warns when part of a slice could not be read."""
 
+INTAKE_CHECK = "intake"
+"""Name of the check that fails when a growing source is away or its rows cannot be taken."""
+
 DEPLOYMENT_CHECK = "deployment"
 """Name of the check that says whether a deployment succeeded."""
 

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.storage.tags import SENSOR_NAME_TAG
 
 from mlops_assets.assets.platform import PlatformResource
 from mlops_assets.config.project import Project
@@ -35,6 +36,8 @@ class SourceState:
         ingested: Identity of the bytes that were ingested last, if any; not asked for while the
             bytes are those of the tick before.
         sequence: Number of the version published last, 0 if none or not asked for.
+        is_snapshot: Whether the source may be written to while it is ingested, so that what is
+            ingested need not be what a tick saw.
     """
 
     project: ProjectId
@@ -42,11 +45,21 @@ class SourceState:
     digest: str
     ingested: str | None
     sequence: int
+    is_snapshot: bool = False
 
     @property
     def cursor_key(self) -> str:
         """Key of the source in the sensor's cursor."""
         return f"{self.project}/{self.source}"
+
+    @property
+    def asked(self) -> str:
+        """What the cursor remembers: of a snapshot also the version that it was asked for after.
+
+        Otherwise rows that change and change back would be missed, where an ingestion in between
+        took what no tick saw.
+        """
+        return f"{self.digest} after {self.sequence}" if self.is_snapshot else self.digest
 
 
 def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition | None:
@@ -55,7 +68,8 @@ def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
     Its cursor holds each source's last seen digest; a run's key contains the digest and the
     version before it, so that a killed daemon neither loses nor repeats an ingestion. A source
     that cannot be read is reported as such and does not hold the others up. An ingestion that
-    failed for a reason that may pass is asked for again.
+    failed for a reason that may pass is asked for again. A table that is always written to is
+    ingested again when the run before has ended.
     """
     reading = [project for project in projects if whole_sources(project)]
     if not reading:
@@ -78,15 +92,19 @@ def build_new_data_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDe
         problems += turn.notes
         for problem in problems:
             context.log.warning(problem)
-        requests = build_run_requests(changed(states, seen))
+        wanted = changed(states, seen)
+        later = [s for s in wanted if s.is_snapshot and _is_ingesting(context.instance, team, s)]
+        requests = build_run_requests(state for state in wanted if state not in later)
         requests += repeats(context.instance, f"{team}__new_data", datetime.now(UTC), requests)
-        seen |= {state.cursor_key: state.digest for state in states}
+        seen |= {state.cursor_key: state.asked for state in states if state not in later}
         cursor = json.dumps(seen | {RESUME: turn.resume}, sort_keys=True)
         if requests:
             return dg.SensorResult(run_requests=requests, cursor=cursor)
         reason = f"nothing new in {len(states)} of {len(keys) - waiting} sources"
         if waiting:
             reason += f"; {waiting} are read when a retrain is decided"
+        if later:
+            reason += f"; {len(later)} changed again while they are ingested"
         reason = "; ".join([reason, *problems])
         return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
@@ -127,14 +145,25 @@ def scan(
     return states, waiting, problems
 
 
+def _is_ingesting(instance: dg.DagsterInstance, team: str, state: SourceState) -> bool:
+    """Whether a run that this sensor asked for still ingests the project's sources."""
+    tags = {SENSOR_NAME_TAG: f"{team}__new_data", "project": state.project.name}
+    records = instance.get_run_records(dg.RunsFilter(tags=tags), limit=1)
+    return bool(records) and not records[0].dagster_run.is_finished
+
+
 def _state(project: Project, name: str, seen: Mapping[str, str], store: Store) -> SourceState:
+    from mlops_assets.sources.base import SnapshotSource
     from mlops_assets.sources.ingest import source_digest
+    from mlops_assets.sources.registry import source_for
 
     digest = source_digest(project, name)
-    is_as_before = digest == seen.get(f"{project.id}/{name}")
+    is_snapshot = isinstance(source_for(project.spec.sources[name]), SnapshotSource)
+    is_as_before = not is_snapshot and digest == seen.get(f"{project.id}/{name}")
     latest = None if is_as_before else store.latest(project.id.raw_collection(name))
     ingested = latest.inputs_digest if latest else None
-    return SourceState(project.id, name, digest, ingested, latest.sequence if latest else 0)
+    sequence = latest.sequence if latest else 0
+    return SourceState(project.id, name, digest, ingested, sequence, is_snapshot)
 
 
 def changed(states: Iterable[SourceState], seen: Mapping[str, str]) -> list[SourceState]:
@@ -142,7 +171,7 @@ def changed(states: Iterable[SourceState], seen: Mapping[str, str]) -> list[Sour
     return [
         state
         for state in states
-        if state.digest != state.ingested and state.digest != seen.get(state.cursor_key)
+        if state.digest != state.ingested and state.asked != seen.get(state.cursor_key)
     ]
 
 

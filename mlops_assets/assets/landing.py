@@ -1,10 +1,13 @@
 """``landing/<source>`` assets: what is new of a growing source, taken exactly once."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.assets.gaps import gaps_check, last_verdict
+from mlops_assets.assets.intake import intake_result, intake_spec
 from mlops_assets.assets.metadata import table
 from mlops_assets.assets.partitions import (
     chosen_keys,
@@ -17,6 +20,7 @@ from mlops_assets.assets.settings import project_asset
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.partitions import partitions_by_offset
 from mlops_assets.config.project import Project
+from mlops_assets.errors import MlopsError
 from mlops_assets.keys import DEAD_LETTERS_CHECK, GAPS_CHECK
 
 if TYPE_CHECKING:
@@ -43,29 +47,39 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
         partitions=partitions_of(project, source),
         checks=[
             dg.AssetCheckSpec(
-                GAPS_CHECK, asset=key, description="Nothing was lost before it was taken."
+                GAPS_CHECK, asset=key, description="Nothing was lost lately before it was taken."
             ),
             dg.AssetCheckSpec(
                 DEAD_LETTERS_CHECK, asset=key, description="Every message could be read."
             ),
+            intake_spec(key),
         ],
     )
     def landing(
         context: dg.AssetExecutionContext, platform: PlatformResource
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         from mlops_assets.sources.landing import dead_letters, land
         from mlops_assets.sources.revisions import Slices
 
         store = platform.store()
-        again = _read_again(context, project, source, store)
-        found = land(project, source, store)
+        told = last_verdict(context.instance, dg.AssetCheckKey(key, GAPS_CHECK))
+        try:
+            again = _read_again(context, project, source, store)
+            found = land(project, source, store)
+        except MlopsError as error:
+            yield intake_result(project, key, error)
+            raise
         context.log.info(f"{len(found.slices)} new slices with {found.rows:,} rows")
         _report_offsets(context, project, source, found.slices)
         letters = [] if spec.pii else dead_letters(found.slices, store)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(Slices(project, source, store).version or "none"),
             metadata=_metadata(found) | again,
-            check_results=[_gaps_check(key, found), _letters_check(key, found, letters)],
+            check_results=[
+                gaps_check(key, found.gaps, told, datetime.now(UTC)),
+                _letters_check(key, found, letters),
+                intake_result(project, key),
+            ],
         )
 
     return landing
@@ -116,24 +130,6 @@ def _metadata(found: "Landing") -> dict[str, Any]:
     if found.waiting is not None:
         metadata["lag"] = found.waiting
     return metadata
-
-
-def _gaps_check(key: dg.AssetKey, found: "Landing") -> dg.AssetCheckResult:
-    rows = [
-        {"series": gap.series, "first lost": gap.start, "back at": gap.end, "why": gap.reason}
-        for gap in found.gaps
-    ]
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=GAPS_CHECK,
-        passed=not rows,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{len(rows)} times data were lost before they were taken, last "
-        f"{rows[-1]['series']} from {rows[-1]['first lost']} to {rows[-1]['back at']}"
-        if rows
-        else "nothing was lost",
-        metadata={"gaps": table(rows)} if rows else {},
-    )
 
 
 def _letters_check(

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets.assets.intake import intake_result, intake_spec
 from mlops_assets.assets.partitions import (
     chosen_keys,
     partitions_of,
@@ -17,7 +18,7 @@ from mlops_assets.assets.settings import is_forced, project_asset
 from mlops_assets.assets.versions import code_version
 from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
-from mlops_assets.errors import first_few
+from mlops_assets.errors import MlopsError, first_few
 from mlops_assets.keys import GAPS_CHECK
 
 
@@ -43,7 +44,7 @@ def build_landing_by_time(project: Project, source: str) -> dg.AssetsDefinition:
         kinds={"spark", "parquet", spec.type},
         code_version=code_version(project, "raw", source),
         condition=None,
-        checks=[gaps],
+        checks=[gaps, intake_spec(key)],
         partitions=partitions_of(project, source),
     )
     def landing(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
@@ -52,25 +53,27 @@ def build_landing_by_time(project: Project, source: str) -> dg.AssetsDefinition:
 
         store = platform.store()
         taken = []
-        for part in take_partitions(
-            project,
-            source,
-            chosen_keys(context),
-            store,
-            partial(platform.spark, project),
-            force=is_forced(context),
-        ):
-            context.log.info(_sentence(part))
-            taken.append(part)
+        spark = partial(platform.spark, project)
+        keys, force = chosen_keys(context), is_forced(context)
+        try:
+            for part in take_partitions(project, source, keys, store, spark, force=force):
+                context.log.info(_sentence(part))
+                taken.append(part)
+        except MlopsError as error:
+            yield intake_result(project, key, error)
+            raise
         slices = Slices(project, source, store)
         landed = slices.newest()
         missing = holes(project, source, landed)
         has_failed = any(part.problem for part in taken)
         report_partitions(context, [p for p in taken if not p.problem], has_failed=has_failed)
         check = _check(key, missing, is_error=rule.missing == "block")
-        if has_failed:
+        try:
+            raise_for_problems(project, source, taken)
+        except MlopsError as error:
             yield check
-        raise_for_problems(project, source, taken)
+            yield intake_result(project, key, error)
+            raise
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(slices.version or "none"),
             metadata={
@@ -79,7 +82,7 @@ def build_landing_by_time(project: Project, source: str) -> dg.AssetsDefinition:
                 "partitions": len(landed),
                 "missing": len(missing),
             },
-            check_results=[check],
+            check_results=[check, intake_result(project, key)],
         )
 
     return landing

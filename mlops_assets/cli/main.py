@@ -34,6 +34,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "replay": CommandEntry("replay:replay", "Play history as live traffic, with faults."),
     "backtest": CommandEntry("backtest:backtest", "Compare retrain policies on history."),
     "status": CommandEntry("status:status", "Show champions, versions, ages and last checks."),
+    "metrics": CommandEntry("metrics:metrics", "Print metrics of growing sources."),
     "predict": CommandEntry("predict:predict", "Ask the live model."),
     "rollback": CommandEntry("rollback:rollback", "Serve an earlier version again."),
     "retire": CommandEntry("retire:retire", "Take a model offline."),

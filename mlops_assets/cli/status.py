@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from mlops_assets.cli.growing import GrowingStatus, read_growing
 from mlops_assets.config.project import Project
 from mlops_assets.keys import (
     DATA_QUALITY_CHECK,
@@ -17,6 +19,7 @@ from mlops_assets.keys import (
     DEPLOYMENT_CHECK,
     DRIFT_CHECK,
     GAPS_CHECK,
+    INTAKE_CHECK,
     LABELS_CHECK,
     NEEDS_PEOPLE_CHECK,
     PERFORMANCE_CHECK,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from resources.settings import Settings
     from resources.store import Store
+    from sensors.looks import Look
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class ProjectStatus:
         decision: Newest retrain decision and why, where traffic is logged.
         failed_checks: ``asset: check`` of every check whose newest result is a failure.
         serving: ``ready``, ``not ready`` or ``unreachable``; None when nothing is live.
+        growing: Every source that is taken in slices.
     """
 
     project: str
@@ -61,6 +66,7 @@ class ProjectStatus:
     decision: str | None = None
     failed_checks: tuple[str, ...] = ()
     serving: str | None = None
+    growing: tuple[GrowingStatus, ...] = ()
 
 
 @click.command("status")
@@ -76,14 +82,16 @@ def status(projects: tuple[str, ...], as_json: bool) -> None:
     from mlops_assets.config.loader import discover
     from resources.settings import Settings
     from resources.store import open_store
+    from sensors.looks import looks_of
 
     settings = Settings.from_environment()
     names = projects or tuple(str(project) for project in discover(settings.root))
     chosen = load_each(names, settings.root)
     store = open_store(settings.store_uri)
     with open_instance(settings) as instance:
+        looks = looks_of(instance)
         found = [
-            read_status(project, store, settings, instance)
+            read_status(project, store, settings, instance, looks)
             if isinstance(project, Project)
             else ProjectStatus(str(name), error=project.problem)
             for name, project in chosen
@@ -97,9 +105,13 @@ def status(projects: tuple[str, ...], as_json: bool) -> None:
 
 
 def read_status(
-    project: Project, store: Store, settings: Settings, instance: DagsterInstance
+    project: Project,
+    store: Store,
+    settings: Settings,
+    instance: DagsterInstance,
+    looks: Mapping[str, Look],
 ) -> ProjectStatus:
-    """What store, ledger, model server and Dagster know of a project now."""
+    """What store, ledger, model server, sensors and Dagster know of a project now."""
     from mlops_assets.serving.reconcile import serving_state
     from resources.ledger import Ledger
 
@@ -117,6 +129,7 @@ def read_status(
         decision=newest_decision(project, store),
         failed_checks=tuple(failed_checks(project, instance)),
         serving=serving_state(project, settings, state) if state.champion else None,
+        growing=tuple(read_growing(project, store, looks)),
     )
 
 
@@ -159,7 +172,7 @@ def check_keys(project: Project) -> list[AssetCheckKey]:
         (project.id.deployment_key, DEPLOYMENT_CHECK),
     ]
     for name in project.spec.growing:
-        checks = (GAPS_CHECK, DEAD_LETTERS_CHECK)
+        checks = (GAPS_CHECK, DEAD_LETTERS_CHECK, INTAKE_CHECK)
         others += [(project.id.landing_key(name), check) for check in checks]
     if project.spec.is_monitored:
         watched = (DATA_QUALITY_CHECK, DRIFT_CHECK, PERFORMANCE_CHECK, LABELS_CHECK)
@@ -208,6 +221,8 @@ def _show(found: list[ProjectStatus]) -> None:
         if item.error:
             advice = f"{item.error} (see `mlops check {item.project}`)"
             console.print(f"[red]disabled[/] {item.project}  {escape(advice)}", highlight=False)
+        for source in item.growing:
+            console.print(f"landing {item.project}  {source.sentence}", highlight=False)
         if item.decision:
             console.print(f"retrain? {item.project}  {item.decision}", highlight=False)
         for check in item.failed_checks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mlops_assets.config.partitions import Window
 from mlops_assets.errors import ConfigError
@@ -99,4 +99,15 @@ class Source(Protocol):
             SourceError: The source is away or corrupt; the file is named.
             SchemaError: Its files do not fit together, or declared columns are missing.
         """
+        ...
+
+
+@runtime_checkable
+class SnapshotSource(Protocol):
+    """A source whose reading sees one moment, while others go on writing."""
+
+    def read_snapshot(
+        self, spark: SparkSession, spec: Any, context: SourceContext
+    ) -> tuple[DataFrame, str]:
+        """:meth:`Source.read`, and the :meth:`Source.digest` of exactly the rows that were read."""
         ...

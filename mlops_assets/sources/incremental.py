@@ -44,12 +44,14 @@ class Gap:
         start: First position that is lost.
         end: First position that is there again.
         reason: One sentence.
+        at: When the engine noticed (UTC, ISO 8601); it writes that itself. Older records lack it.
     """
 
     series: str
     start: str
     end: str
     reason: str
+    at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,12 @@ SLICE = "slice"
 """Where a published slice's metadata keep the :class:`Slice`."""
 REJECTED = "rejected"
 """Where they keep the number of messages that could not be read."""
+REJECTED_SO_FAR = "rejected_so_far"
+"""Where they keep that number for the series, from its first slice on."""
 PLANNED = "planned"
 """Where they keep how far the ingestion meant to come that took the slice: end by series."""
+DIGEST = "digest"
+"""Where a partition's metadata, and the details of one that is planned, keep what is there."""
 LATEST = "latest"
 """Where a slice's detail keeps the newest event time."""
 DEAD_LETTERS = "dead_letters.jsonl"

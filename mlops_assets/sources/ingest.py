@@ -15,6 +15,7 @@ from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 from mlops_assets.errors import EmptyDataError, SourceError, first_few
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.columns import representatives
 from mlops_assets.sources.executor_files import merged
 from mlops_assets.sources.executor_objects import footers
 from mlops_assets.sources.landing import landed
@@ -136,13 +137,16 @@ def ingest(
     with store.staging(collection) as workspace:
         context = SourceContext.of(project, source_name, workspace)
         with (
-            opened(spec, context, store, collection, spark_factory) as df,
-            table_staging(store, collection, df.sparkSession) as staged,
+            opened(spec, context, store, collection, spark_factory) as source,
+            table_staging(store, collection, source.df.sparkSession) as staged,
         ):
             with reading(context.where):
-                added = check_columns(df, spec, _columns(store.latest(collection)), context.where)
-                table = stage_table(df, staged)
-            if source_digest(project, source_name) != digest:
+                known_columns = _columns(store.latest(collection))
+                added = check_columns(source.df, spec, known_columns, context.where)
+                table = stage_table(source.df, staged)
+            if source.digest is not None:  # others may write on: this is what was read
+                digest = _digest(spec, source.digest)
+            elif source_digest(project, source_name) != digest:
                 raise _changed(context)
             target = TableTarget(store, collection, digest, spec.pii, {"added_columns": added})
             manifest, profile = publish_table(table, staged, target, check=check)
@@ -179,17 +183,18 @@ def _combine(
         )
     spark = spark_factory()
     paths: Sequence[Path] | Sequence[RemoteFile]
-    entries = [e for m in slices for e in m.entries if e.path.endswith(".parquet")]
+    entries = [e for m in slices for e in m.entries if _is_table(e.path)]
     with reading(where), table_staging(store, collection, spark) as staged:
         if uses_executors(spark, store):
-            files = [file for m in slices for file in remote_files(store, m)]
-            paths = remote = [file for file in files if file.key.endswith(".parquet")]
-            schemas = footers(remote, where)
+            lent = [(m, [f for f in remote_files(store, m) if _is_table(f.key)]) for m in slices]
+            paths = remote = [file for _, files in lent for file in files]
+            schemas = footers(representatives(lent), where)
             has_grown = any(not schema.equals(schemas[0]) for schema in schemas)
             df = read_remote(spark, remote, merged(schemas))
         else:
-            paths = local = [p for m in slices for p in store.files(m) if p.suffix == ".parquet"]
-            has_grown = _has_grown(local)
+            here = [(m, [p for p in store.files(m) if _is_table(p.name)]) for m in slices]
+            paths = local = [path for _, files in here for path in files]
+            has_grown = _has_grown(representatives(here))
             reader = spark.read.option("mergeSchema", str(has_grown).lower())
             df = reader.parquet(*map(str, local))
         added = check_columns(df, spec, _columns(store.latest(collection)), where)
@@ -220,10 +225,16 @@ def _refuse_holes(project: Project, source_name: str, slices: Sequence[Manifest]
         )
 
 
+def _is_table(path: str) -> bool:
+    return path.endswith(".parquet")
+
+
 def _has_grown(paths: Sequence[Path]) -> bool:
     """Whether files differ in their columns."""
     import pyarrow.parquet as pq
 
+    if len(paths) == 1:
+        return False
     first = pq.read_schema(paths[0])
     return any(not pq.read_schema(path).equals(first) for path in paths[1:])
 

@@ -11,19 +11,22 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
+from mlops_assets.config.source_base import Intake
 from mlops_assets.errors import AlreadyExistsError, MlopsError, StoreError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.columns import columns_of
 from mlops_assets.sources.incremental import (
     DEAD_LETTERS,
     LATEST,
     PLANNED,
     REJECTED,
+    REJECTED_SO_FAR,
     SLICE,
     Gap,
     Plan,
@@ -31,7 +34,7 @@ from mlops_assets.sources.incremental import (
 )
 from mlops_assets.sources.partitioned import plan_partitions
 from mlops_assets.sources.registry import incremental_source_for
-from mlops_assets.sources.revisions import Slices, slice_of
+from mlops_assets.sources.revisions import Slices, slice_of, version_of
 
 if TYPE_CHECKING:
     from resources.manifest import Manifest
@@ -64,6 +67,23 @@ class Landing:
     series: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What one look at a source finds.
+
+    Attributes:
+        plan: What is there and was not taken.
+        is_due: Whether it is time to take it.
+        version: Identity of the slices that were taken, as :attr:`Slices.version`.
+        last: When the newest slice was taken; None when that is not asked for, or none was.
+    """
+
+    plan: Plan
+    is_due: bool
+    version: str | None
+    last: datetime | None = None
+
+
 def land(project: Project, source_name: str, store: Store) -> Landing:
     """Take everything that is there now.
 
@@ -81,9 +101,10 @@ def land(project: Project, source_name: str, store: Store) -> Landing:
     for _ in range(MAX_ROUNDS):
         with store.staging(collection) as workspace:
             context = SourceContext.of(project, source_name, workspace)
-            plan = source.plan(spec, _slices(newest(project, source_name, store)), context)
+            before = newest(project, source_name, store)
+            plan = source.plan(spec, _slices(before), context)
             _record(plan.gaps, project, source_name, store)
-            new = _take(plan, spec, context, store)
+            new = _take(plan, spec, context, store, _rejected(before, store))
             taken = _slices(newest(project, source_name, store))
             try:
                 source.show(spec, taken, context)
@@ -126,17 +147,28 @@ def landed(project: Project, source_name: str, store: Store) -> list[Manifest]:
     return found
 
 
-def newest(project: Project, source_name: str, store: Store) -> list[Manifest]:
-    """The newest slice of each series; the others are not read."""
+def newest(
+    project: Project, source_name: str, store: Store, names: Iterable[str] | None = None
+) -> list[Manifest]:
+    """The newest slice of each series; the others are not read.
+
+    Args:
+        project: The project.
+        source_name: Which of its sources.
+        store: Where the slices lie.
+        names: Names of all slices, for callers that have listed them.
+    """
     collection = project.id.landing_collection(source_name)
-    last = {name.rpartition("-")[0]: name for name in store.names(collection)}
+    every = store.names(collection) if names is None else sorted(names)
+    last = {name.rpartition("-")[0]: name for name in every}
     return store.named_all((collection, name) for name in last.values())
 
 
 def gaps(project: Project, source_name: str, store: Store) -> list[Gap]:
-    """Everything that was lost before it was taken."""
+    """Everything that was lost before it was taken, in the order in which it was noticed."""
     keys = store.keys(project.id.gaps_prefix(source_name))
-    return [Gap(**json.loads(store.read(key))) for key in keys]
+    found = [Gap(**json.loads(store.read(key))) for key in keys]
+    return sorted(found, key=lambda gap: gap.at or "")
 
 
 def dead_letters(slices: Sequence[Manifest], store: Store, limit: int = 20) -> list[dict[str, Any]]:
@@ -154,30 +186,64 @@ def dead_letters(slices: Sequence[Manifest], store: Store, limit: int = 20) -> l
     return found
 
 
-def is_due(project: Project, source_name: str, store: Store, now: datetime) -> Plan | None:
-    """What is waiting, if it is time to take it: there is enough of it, or it waited long enough.
+def rejected_so_far(project: Project, source_name: str, store: Store) -> int:
+    """How many messages could not be read when they were first taken."""
+    if partitions_by_time(project.spec.source(source_name)) is not None:
+        return 0
+    return sum(_rejected(newest(project, source_name, store), store).values())
+
+
+def _rejected(last: Sequence[Manifest], store: Store) -> dict[str, int]:
+    """Dead letters by series, by its last slice; by all, where an older engine took that."""
+    found = {}
+    for manifest in last:
+        count = manifest.metadata.get(REJECTED_SO_FAR)
+        series = slice_of(manifest).series
+        if count is None:
+            collection = manifest.collection
+            names = (n for n in store.names(collection) if n.rpartition("-")[0] == series)
+            every = store.named_all((collection, name) for name in names)
+            count = sum(one.metadata[REJECTED] for one in every)
+        found[series] = int(count)
+    return found
+
+
+def look_at(project: Project, source_name: str, store: Store, now: datetime) -> Waiting:
+    """What is waiting, and whether it is time to take it: there is enough, or it waited long.
+
+    Names of slices are listed once: a sensor asks every half minute.
 
     Raises:
         SourceError: The source is away.
     """
     spec = project.spec.source(source_name)
+    places = Slices(project, source_name, store).newest()
+    version = version_of(places)
     if partitions_by_time(spec) is not None:
-        plan = plan_partitions(project, source_name, store, now)
-        return plan if plan.slices else None
-    intake = spec.slices
-    taken = newest(project, source_name, store)
+        plan = plan_partitions(project, source_name, store, now, places)
+        return Waiting(plan, bool(plan.slices), version)
+    taken = newest(project, source_name, store, places)
     context = SourceContext.of(project, source_name, Path())
     plan = incremental_source_for(spec).plan(spec, _slices(taken), context)
-    if intake is None or not (plan.slices or plan.gaps):
-        return None
     last = max((manifest.created_at for manifest in taken), default=None)
+    return Waiting(plan, _is_due(plan, spec.slices, last, now), version, last)
+
+
+def _is_due(plan: Plan, intake: Intake | None, last: datetime | None, now: datetime) -> bool:
+    if intake is None or not (plan.slices or plan.gaps):
+        return False
     is_time = last is None or now - last >= intake.every
     is_much = plan.waiting is not None and plan.waiting >= intake.waiting
-    return plan if is_time or is_much or plan.gaps else None
+    return is_time or is_much or bool(plan.gaps)
 
 
-def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[Manifest]:
-    """Publish a plan's slices; a series ends where another ingestion was first."""
+def _take(
+    plan: Plan, spec: Any, context: SourceContext, store: Store, rejected: dict[str, int]
+) -> list[Manifest]:
+    """Publish a plan's slices; a series ends where another ingestion was first.
+
+    ``rejected`` counts each series' dead letters until then, and goes on counting.
+    """
     from resources.manifest import Draft
 
     source = incremental_source_for(spec)
@@ -191,16 +257,20 @@ def _take(plan: Plan, spec: Any, context: SourceContext, store: Store) -> list[M
         with store.staging(collection) as folder:
             written = source.write(spec, part, folder, context)
             detail = {**part.detail, LATEST: written.latest}
+            so_far = rejected.get(part.series, 0) + written.rejected
             metadata = {
                 SLICE: asdict(replace(part, detail=detail)),
                 REJECTED: written.rejected,
+                REJECTED_SO_FAR: so_far,
                 PLANNED: planned,
+                **columns_of(folder),
             }
             draft = Draft(
                 data_version=f"{part.name}-{part.end}", rows=written.rows, metadata=metadata
             )
             try:
                 published.append(store.publish_as(collection, part.name, folder, draft))
+                rejected[part.series] = so_far
             except AlreadyExistsError:
                 lost.add(part.series)
     return published
@@ -213,10 +283,11 @@ def _slices(manifests: Iterable[Manifest]) -> dict[str, Slice]:
 
 def _record(found: Sequence[Gap], project: Project, source_name: str, store: Store) -> None:
     """Remember a loss for ever: the source will not say it again."""
+    now = datetime.now(UTC).isoformat()
     for gap in found:
         key = f"{project.id.gaps_prefix(source_name)}/{gap.series}-{gap.start}.json"
         try:
-            store.create(key, json.dumps(asdict(gap)).encode())
+            store.create(key, json.dumps(asdict(replace(gap, at=now))).encode())
         except AlreadyExistsError:
             continue
 

@@ -12,6 +12,7 @@ from mlops_assets.config.partitions import partitions_by_offset
 from mlops_assets.config.project import Project
 from mlops_assets.errors import AlreadyExistsError, MlopsError, SourceError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.columns import columns_of
 from mlops_assets.sources.incremental import LATEST, REJECTED, SLICE, Slice
 from mlops_assets.sources.registry import incremental_source_for
 from mlops_assets.sources.revisions import Slices, Taken, slice_of
@@ -97,6 +98,7 @@ def _read_slice(slices: Slices, manifest: Manifest) -> Manifest:
             metadata={
                 SLICE: asdict(replace(part, detail={**part.detail, LATEST: written.latest})),
                 REJECTED: written.rejected,
+                **columns_of(folder),
             },
         )
         try:

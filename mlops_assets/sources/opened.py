@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlops_assets.config.source_base import SourceBase
 from mlops_assets.config.sources import FilesSource
-from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.base import SnapshotSource, SourceContext
 from mlops_assets.sources.executor_objects import read_objects
 from mlops_assets.sources.objects import is_s3
 from mlops_assets.sources.reading import reading
@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from resources.store import Store
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A source that is being read.
+
+    Attributes:
+        df: Its rows.
+        digest: Identity of exactly these rows, where they are of one snapshot; None where the
+            source has to be asked after the reading whether it changed meanwhile.
+    """
+
+    df: DataFrame
+    digest: str | None = None
+
+
 @contextmanager
 def opened(
     spec: SourceBase,
@@ -30,7 +44,7 @@ def opened(
     store: Store,
     collection: str,
     spark_factory: Callable[[], SparkSession],
-) -> Iterator[DataFrame]:
+) -> Iterator[Opened]:
     """A source as a table, for a block; looked at before Spark starts, where this machine reads it.
 
     What only this machine can read, such as a database, is lent to a cluster through S3: executors
@@ -54,7 +68,7 @@ def opened(
         if uses_executors(spark, store):
             with reading(context.where):
                 df = read_objects(spark, spec, context)
-            yield df
+            yield Opened(df)
             return
     source_for(spec).inspect(spec, context)
     spark = spark_factory()
@@ -65,6 +79,9 @@ def opened(
         yield _read(spark, spec, context)
 
 
-def _read(spark: SparkSession, spec: SourceBase, context: SourceContext) -> DataFrame:
+def _read(spark: SparkSession, spec: SourceBase, context: SourceContext) -> Opened:
+    source = source_for(spec)
     with reading(context.where):
-        return source_for(spec).read(spark, spec, context)
+        if isinstance(source, SnapshotSource):
+            return Opened(*source.read_snapshot(spark, spec, context))
+        return Opened(source.read(spark, spec, context))

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ from mlops_assets.config.partitions import TimePartitions, Window, partitions_by
 from mlops_assets.config.project import Project
 from mlops_assets.errors import AlreadyExistsError, MlopsError, NoFilesError, SourceError
 from mlops_assets.sources.base import SourceContext
-from mlops_assets.sources.incremental import REJECTED, SLICE, Plan, Slice
+from mlops_assets.sources.columns import columns_of
+from mlops_assets.sources.incremental import DIGEST, REJECTED, SLICE, Plan, Slice
 from mlops_assets.sources.opened import opened
 from mlops_assets.sources.reading import reading
 from mlops_assets.sources.registry import source_for
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 SERIES = "time"
 """All partitions of a source follow one another in one series."""
-DIGEST = "digest"
 LAYOUT = 1
 """Raised when the way of storing a partition changes, so that it is taken again."""
 _WORD = "%Y%m%dT%H"
@@ -52,18 +52,34 @@ def slice_of_window(window: Window) -> Slice:
     return Slice(SERIES, window.start.strftime(_WORD), window.end.strftime(_WORD))
 
 
-def plan_partitions(project: Project, source: str, store: Store, now: datetime) -> Plan:
+def plan_partitions(
+    project: Project, source: str, store: Store, now: datetime, places: Places | None = None
+) -> Plan:
     """The partitions that are there and were not taken, or changed not long ago.
+
+    Each slice's detail holds the ``digest`` of what is there for it now.
 
     Cheap: a sensor asks every few minutes. Only partitions within ``look_back`` and some of those
     never taken are looked at: all of these in turn.
+
+    Args:
+        project: The project.
+        source: Which of its sources.
+        store: Where the partitions lie.
+        now: The present (UTC).
+        places: What :meth:`Slices.newest` found, for callers that have asked.
 
     Raises:
         SourceError: The source is away.
     """
     slices = Slices(project, source, store)
-    changed = _changed(slices, slices.newest(), now, limit=_MAX_LOOKS)
-    return Plan(tuple(slice_of_window(window) for window in changed))
+    known = slices.newest() if places is None else places
+    changed = _changed(slices, known, now, limit=_MAX_LOOKS)
+    return Plan(
+        tuple(
+            replace(slice_of_window(window), detail={DIGEST: digest}) for window, digest in changed
+        )
+    )
 
 
 def holes(project: Project, source: str, names: Collection[str]) -> list[str]:
@@ -113,7 +129,7 @@ def take_partitions(
     slices = Slices(project, source, store)
     places = slices.newest()
     if keys is None:
-        windows = _changed(slices, places, datetime.now(UTC))
+        windows = [window for window, _ in _changed(slices, places, datetime.now(UTC))]
     else:
         rule = _rule(project, source)
         windows = sorted((rule.window(key) for key in keys), key=lambda window: window.start)
@@ -131,8 +147,8 @@ def take_partitions(
 
 def _changed(
     slices: Slices, places: Places, now: datetime, *, limit: int | None = None
-) -> list[Window]:
-    """The partitions that are there and differ from what was taken, oldest first."""
+) -> list[tuple[Window, str]]:
+    """The partitions that are there and differ from what was taken, with digest, oldest first."""
     project, source, store = slices.project, slices.source, slices.store
     rule = _rule(project, source)
     due = rule.due(now)
@@ -144,17 +160,18 @@ def _changed(
     recent = now - rule.after - rule.look_back
     looked = sorted({*new, *(w for w in due if w.end >= recent)}, key=lambda w: w.start)
 
-    def is_changed(window: Window) -> bool:
+    def changed(window: Window) -> str | None:
         try:
             digest = _digest(project, source, window)
         except NoFilesError:
-            return False
+            return None
         known = places.get(slice_of_window(window).name)
-        return known is None or store.named(*known).metadata[DIGEST] != digest
+        is_new = known is None or store.named(*known).metadata[DIGEST] != digest
+        return digest if is_new else None
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        found = list(pool.map(is_changed, looked))
-    return [window for window, changed in zip(looked, found, strict=True) if changed]
+        found = list(pool.map(changed, looked))
+    return [(window, digest) for window, digest in zip(looked, found, strict=True) if digest]
 
 
 def _take(
@@ -176,14 +193,16 @@ def _take(
     with store.staging(collection) as workspace:
         context = SourceContext.of(project, source, workspace, window)
         with (
-            opened(spec, context, store, collection, spark_factory) as df,
-            table_staging(store, collection, df.sparkSession) as staged,
+            opened(spec, context, store, collection, spark_factory) as found,
+            table_staging(store, collection, found.df.sparkSession) as staged,
         ):
             with reading(context.where):
-                known_columns = _contract(slices, part, places, df.columns)
-                check_columns(df, spec, known_columns, context.where)
-                table = stage_table(df, staged)
-            if _digest(project, source, window) != digest:
+                known_columns = _contract(slices, part, places, found.df.columns)
+                check_columns(found.df, spec, known_columns, context.where)
+                table = stage_table(found.df, staged)
+            if found.digest is not None:  # others may write on: this is what was read
+                digest = _identity(spec, found.digest)
+            elif _digest(project, source, window) != digest:
                 raise _changed_while_read(context)
             draft = _draft(part, digest, table, staged)
             try:
@@ -211,11 +230,14 @@ def _contract(
 def _draft(part: Slice, digest: str, table: DataFrame, staged: Path | S3Folder) -> Any:
     from resources.manifest import Column, Draft
 
+    metadata: dict[str, Any] = {SLICE: asdict(part), REJECTED: 0, DIGEST: digest}
+    if isinstance(staged, Path):
+        metadata |= columns_of(staged)
     return Draft(
         data_version=f"{part.name}-{digest.removeprefix('sha256:')[:32]}",
         rows=staged_rows(staged),
         columns=tuple(Column(name=f.name, type=f.dataType.simpleString()) for f in table.schema),
-        metadata={SLICE: asdict(part), REJECTED: 0, DIGEST: digest},
+        metadata=metadata,
     )
 
 
@@ -223,7 +245,10 @@ def _digest(project: Project, source: str, window: Window) -> str:
     """Identity of what is there for a partition, and of how it would be stored."""
     spec = project.spec.sources[source]
     context = SourceContext.of(project, source, Path(), window)
-    content = source_for(spec).digest(spec, context)
+    return _identity(spec, source_for(spec).digest(spec, context))
+
+
+def _identity(spec: Any, content: str) -> str:
     parts = json.dumps([LAYOUT, content, dict(spec.columns)], sort_keys=True)
     return f"sha256:{hashlib.sha256(parts.encode()).hexdigest()}"
 

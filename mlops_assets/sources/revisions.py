@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,8 +77,7 @@ class Slices:
     @property
     def version(self) -> str | None:
         """Identity of all slices in their newest revisions; None when there are none."""
-        names = "\n".join(name for _, (_, name) in sorted(self.newest().items()))
-        return f"sha256:{hashlib.sha256(names.encode()).hexdigest()}" if names else None
+        return version_of(self.newest())
 
     def publish(
         self, part: Slice, folder: Path | S3Folder, draft: Draft, *, after: Manifest | None
@@ -98,6 +98,12 @@ class Slices:
             return publish_staged(self.store, self._first, folder, draft, part.name)
         name = f"{part.name}.{revision_of(after) + 1:06}"
         return publish_staged(self.store, self._again, folder, draft, name)
+
+
+def version_of(places: Mapping[str, tuple[str, str]]) -> str | None:
+    """:attr:`Slices.version` of what :meth:`Slices.newest` found."""
+    names = "\n".join(name for _, (_, name) in sorted(places.items()))
+    return f"sha256:{hashlib.sha256(names.encode()).hexdigest()}" if names else None
 
 
 def slice_of(manifest: Manifest) -> Slice:

@@ -11,7 +11,7 @@ from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.files import read_files
 from mlops_assets.sources.paths import FileSet
 from mlops_assets.sources.sql_parquet import write_rows
-from mlops_assets.sources.sql_relation import open_relation
+from mlops_assets.sources.sql_relation import Relation, open_relation
 from mlops_assets.sources.sql_slices import Slices
 from mlops_assets.sources.sql_types import target_schema
 from mlops_assets.sources.sql_window import window_sql
@@ -39,11 +39,7 @@ class SqlTable:
         Cheap for the network, not for the server: see ``docs/concepts/databases.md``.
         """
         with open_relation(spec, context) as relation:
-            ending = window_sql(spec, relation, context)
-            content = relation.session.row(f"{_FINGERPRINT}{relation.sql} {ending}")
-        columns = [[field.name, str(field.type)] for field in relation.schema]
-        body = json.dumps([relation.sql, ending, columns, list(content)], sort_keys=True)
-        return f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"
+            return _digest(relation, window_sql(spec, relation, context))
 
     def inspect(self, spec: SqlSource, context: SourceContext) -> None:
         """Look at the columns' names and types."""
@@ -55,15 +51,30 @@ class SqlTable:
 
     def read(self, spark: SparkSession, spec: SqlSource, context: SourceContext) -> DataFrame:
         """The rows of one snapshot of the database."""
+        return self.read_snapshot(spark, spec, context)[0]
+
+    def read_snapshot(
+        self, spark: SparkSession, spec: SqlSource, context: SourceContext
+    ) -> tuple[DataFrame, str]:
+        """The rows of one snapshot and their digest, by the same transaction."""
         folder = context.workspace / "rows"
         folder.mkdir(parents=True)
         with open_relation(spec, context, reads=True) as relation:
             ending = window_sql(spec, relation, context)
+            digest = _digest(relation, ending)
             write_rows(
                 relation, spec, ending=ending, folder=folder, where=context.where, keep_empty=True
             )
         found = FileSet(folder, tuple(sorted(folder.glob("*.parquet"))))
-        return read_files(spark, found, "parquet", TextOptions(), context)
+        return read_files(spark, found, "parquet", TextOptions(), context), digest
+
+
+def _digest(relation: Relation, ending: str) -> str:
+    """Identity of the rows that an open session sees."""
+    content = relation.session.row(f"{_FINGERPRINT}{relation.sql} {ending}")
+    columns = [[field.name, str(field.type)] for field in relation.schema]
+    body = json.dumps([relation.sql, ending, columns, list(content)], sort_keys=True)
+    return f"sha256:{hashlib.sha256(body.encode()).hexdigest()}"
 
 
 SOURCE = SqlTable()

@@ -37,6 +37,7 @@ from resources.local_store import LocalStore
 from resources.manifest import Draft
 from resources.store import Store
 from sensors.landing import landing_request
+from sensors.looks import Look
 from tests.postgres_server import PostgresServer, has_postgres, postgres_server
 
 pytestmark = [
@@ -289,16 +290,26 @@ def materialize(
     (tmp_path / "workspace.yaml").write_text("load_from: []\n")
     monkeypatch.setenv("MLOPS_STORE_URI", str(store.root))
 
+    instance = dg.DagsterInstance.ephemeral()
+
     def run() -> Any:
         asset = build_landing_asset(project, "shop")
-        platform = PlatformResource(root=str(tmp_path))
-        return dg.materialize([asset], resources={"platform": platform}, raise_on_error=False)
+        return dg.materialize(
+            [asset],
+            resources={"platform": PlatformResource(root=str(tmp_path))},
+            instance=instance,
+            raise_on_error=False,
+        )
 
     return run
 
 
 def test_losses_and_dead_letters_are_checks(
-    lossy: Lossy, materialize: Callable[[], Any], project: Project, store: LocalStore
+    lossy: Lossy,
+    materialize: Callable[[], Any],
+    project: Project,
+    store: LocalStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lossy.ready = [Slice("p0", "05", "10"), Slice("p0", "10", "12", {"empty": True})]
     lossy.lost = (Gap("p0", "00", "05", "older than the retention"),)
@@ -314,11 +325,16 @@ def test_losses_and_dead_letters_are_checks(
     assert found["dagster/row_count"].value == 2
     assert found["dead_letters"].value == 2
     assert found["positions"].value.records[0].data == {"series": "p0", "next": "12"}
-    # A loss stays known, a dead letter is said once.
+    # A loss fails for a while, and stays in the table; a dead letter is said once.
     lossy.lost = ()
     checks = {e.check_name: e for e in materialize().get_asset_check_evaluations()}
     assert not checks["no_gaps"].passed
     assert checks["no_dead_letters"].passed
+    monkeypatch.setattr("mlops_assets.assets.gaps.RECENT", timedelta())
+    checks = {e.check_name: e for e in materialize().get_asset_check_evaluations()}
+    assert checks["no_gaps"].passed
+    assert "1 times in all, last p0 from 00 to 05" in str(checks["no_gaps"].description)
+    assert len(checks["no_gaps"].metadata["gaps"].value.records) == 1
 
 
 def test_a_source_away_keeps_what_was_taken(
@@ -346,22 +362,24 @@ def test_a_run_is_asked_for_when_it_is_time_or_there_is_much(
 ) -> None:
     now = datetime.now(UTC)
     instance = dg.DagsterInstance.ephemeral()
-    assert landing_request(project, "shop", store, instance, now) is None
+    assert landing_request(project, "shop", store, instance, now, look=Look()) is None
     lossy.ready = [Slice("p0", "00", "05")]
-    first = landing_request(project, "shop", store, instance, now)
+    first = landing_request(project, "shop", store, instance, now, look=Look())
     assert first is not None
-    again = landing_request(project, "shop", store, instance, now)
+    again = landing_request(project, "shop", store, instance, now, look=Look())
     assert again is not None
     assert again.run_key == first.run_key
     land(project, "shop", store)
     lossy.ready.append(Slice("p0", "05", "06"))
-    untold = landing_request(project, "shop", store, instance, now)
+    untold = landing_request(project, "shop", store, instance, now, look=Look())
     assert untold is not None  # as after a kill: slices are there, and no event says so
     assert untold.run_key != first.run_key
     tell(project, store, instance)
     # Little, and not yet time.
-    assert landing_request(project, "shop", store, instance, now) is None
-    later = landing_request(project, "shop", store, instance, now + timedelta(minutes=11))
+    assert landing_request(project, "shop", store, instance, now, look=Look()) is None
+    later = landing_request(
+        project, "shop", store, instance, now + timedelta(minutes=11), look=Look()
+    )
     assert later is not None
     assert later.run_key != first.run_key
     spec = project.spec.sources["shop"]
@@ -370,7 +388,7 @@ def test_a_run_is_asked_for_when_it_is_time_or_there_is_much(
     )
     sources = {"shop": spec.model_copy(update={"incremental": few})}
     eager = replace(project, spec=project.spec.model_copy(update={"sources": sources}))
-    assert landing_request(eager, "shop", store, instance, now) is not None
+    assert landing_request(eager, "shop", store, instance, now, look=Look()) is not None
 
 
 def test_decisions_are_not_gone_around(lossy: Lossy, tmp_path: Path, store: LocalStore) -> None:
@@ -387,7 +405,7 @@ def test_decisions_are_not_gone_around(lossy: Lossy, tmp_path: Path, store: Loca
 
     def asked() -> list[str]:
         instance = dg.DagsterInstance.ephemeral()
-        found = landing_request(project, "shop", store, instance, datetime.now(UTC))
+        found = landing_request(project, "shop", store, instance, datetime.now(UTC), look=Look())
         assert found is not None
         assert found.asset_selection is not None
         return [key.path[-2] for key in found.asset_selection]

@@ -24,6 +24,7 @@ from mlops_assets.sources.partitioned import plan_partitions, take_partitions
 from resources.local_store import LocalStore
 from resources.store import Store
 from sensors.landing import landing_request
+from sensors.looks import Look, read_looks, write_looks
 
 pytestmark = pytest.mark.spark
 START = datetime(2024, 3, 1, tzinfo=UTC)
@@ -157,13 +158,43 @@ def test_changes_are_noticed_within_the_look_back_only(
     (changed,) = plan_partitions(project, "shop", store, now).slices
     assert changed.start == f"{START + timedelta(days=4):%Y%m%dT%H}"
     instance = dg.DagsterInstance.ephemeral()
-    wanted = landing_request(project, "shop", store, instance, now)
+    wanted = landing_request(project, "shop", store, instance, now, look=Look())
     assert wanted is not None
-    again = landing_request(project, "shop", store, instance, now)
-    later = landing_request(project, "shop", store, instance, now + timedelta(hours=1))
+    again = landing_request(project, "shop", store, instance, now, look=Look())
+    later = landing_request(project, "shop", store, instance, now + timedelta(hours=1), look=Look())
     assert again is not None
     assert later is not None
     assert again.run_key == wanted.run_key != later.run_key
+
+
+def test_a_day_that_cannot_be_read_is_asked_for_less_and_less_often(
+    project: Project, store: LocalStore
+) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    path = write(project, 0, [0])
+    path.write_bytes(b"PAR1 torn")
+    now, look = START + timedelta(days=1), Look()
+    asked: list[float] = []
+
+    def tick(minutes: int) -> None:
+        nonlocal look
+        look = read_looks(write_looks({"shop": look}))["shop"]
+        at = now + timedelta(minutes=minutes)
+        if landing_request(project, "shop", store, instance, at, look=look) is not None:
+            asked.append(minutes / 60)
+
+    for minutes in range(0, 2 * 1440, 5):
+        tick(minutes)
+    day_by_day = [sum(day * 24 <= hours < day * 24 + 24 for hours in asked) for day in range(2)]
+    assert day_by_day == [5, 2]
+    path.write_bytes(b"PAR1 torn otherwise")
+    before = len(asked)
+    tick(2 * 1440)
+    assert len(asked) == before + 1, "what changed is asked for at once"
+    write(project, 1, [1])
+    assert landing_request(project, "shop", store, instance, now + timedelta(days=2), look=look), (
+        "a day that is new does not wait for one that cannot be read"
+    )
 
 
 def test_a_day_that_has_not_ended_is_not_taken(

@@ -14,6 +14,7 @@ from mlops_assets.errors import SchemaError
 from mlops_assets.keys import ProjectId
 from mlops_assets.sources.ingest import ingest
 from mlops_assets.sources.partitioned import take_partitions
+from mlops_assets.sources.sql_parquet import write_rows
 from resources.local_store import LocalStore
 from tests.postgres_server import PostgresServer, has_postgres, postgres_server
 
@@ -104,6 +105,22 @@ def test_rows_that_changed_are_taken_again(
     assert take() == [(FIRST, False, 1), (SECOND, False, 1)]
     shop.execute("UPDATE orders SET note = 'late' WHERE id = 2", "DELETE FROM orders WHERE id = 5")
     assert take() == [(FIRST, True, 2), (SECOND, False, 1)]
+
+
+def test_a_partition_that_is_written_to_is_one_snapshot(
+    shop: PostgresServer, tmp_path: Path, spark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, store = project_by("at", tmp_path), LocalStore(tmp_path / "store")
+
+    def read(*of: Any, **more: Any) -> Any:
+        copied = write_rows(*of, **more)
+        shop.execute("INSERT INTO orders (id, at) VALUES (9, '2024-03-01T12:00:00Z')")
+        return copied
+
+    monkeypatch.setattr("mlops_assets.sources.sql.write_rows", read)
+    for rows in (2, 3):
+        (taken,) = take_partitions(project, "shop", [FIRST], store, lambda: spark)
+        assert (taken.problem, taken.rows, taken.is_new) == (None, rows, True)
 
 
 def test_a_column_without_moments_is_refused(

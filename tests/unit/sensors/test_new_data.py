@@ -31,6 +31,16 @@ def test_a_source_that_was_never_ingested_is_new() -> None:
     assert changed([first], {}) == [first]
 
 
+def test_a_snapshot_that_goes_back_to_what_was_seen_is_new_after_another_was_ingested() -> None:
+    """A tick saw b, the run that it asked for took c, and then the rows are b again."""
+    asked = SourceState(FLIGHTS, "orders", "b", "a", 1, is_snapshot=True)
+    seen = {asked.cursor_key: asked.asked}
+    assert changed([asked], seen) == []
+    back = SourceState(FLIGHTS, "orders", "b", "c", 2, is_snapshot=True)
+    assert changed([back], seen) == [back]
+    assert build_run_requests([back])[0].run_key != build_run_requests([asked])[0].run_key
+
+
 def test_one_run_for_all_changed_sources_of_a_project() -> None:
     requests = build_run_requests(
         [
