@@ -9,12 +9,15 @@ import dagster as dg
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 
 from mlops_assets.errors import ConfigError
+from mlops_assets.keys import PROJECT_TAG
 from mlops_assets.launching.tags import LAUNCHER_TAG, PROCESS, RUN_TAGS_METADATA
 
 if TYPE_CHECKING:
     from dagster._core.workspace.context import BaseWorkspaceRequestContext
 
 OWNER_TAGS = ("team", "project")
+SEVERAL = "*"
+"""In the place of the project in a run of several; no project can have that name."""
 SHOWN_PROJECTS = 5
 
 
@@ -78,7 +81,17 @@ def combined(assets: Iterable[tuple[Mapping[str, str], Mapping[str, Any]]]) -> d
             expected="assets of one project, or of projects with the same `compute:`",
             fix="materialize one project at a time",
         )
-    tags = dict(next(iter(wishes), ()))
-    if len(owners) == 1:
-        tags |= {k: v for k, v in zip(OWNER_TAGS, next(iter(owners)), strict=True) if v}
-    return tags
+    return dict(next(iter(wishes), ())) | _owner_tags(owners)
+
+
+def _owner_tags(owners: set[tuple[str, ...]]) -> dict[str, str]:
+    """Whose run it is, for people and for the queue's limit; nobody's where no project is in it."""
+    named = [owner for owner in owners if all(owner)]
+    if not named:
+        return {}
+    team, project = (
+        found.pop() if len(found) == 1 else SEVERAL
+        for found in (set(part) for part in zip(*named, strict=True))
+    )
+    whose = {PROJECT_TAG: f"{team}/{project}"}
+    return whose | dict(zip(OWNER_TAGS, named[0], strict=True)) if len(owners) == 1 else whose

@@ -53,12 +53,13 @@ def test_the_button_gives_a_run_its_projects_tags(
         "dagster/max_runtime": "7200",
         "team": "alpha",
         "project": "churn",
+        "mlops/project": "alpha/churn",
     }
     assert {name: run.tags.get(name) for name in expected} == expected
     other = instance.get_run_by_id(stack.materialize("beta", "churn", "features"))
     assert other is not None
     assert "dagster/max_runtime" not in other.tags
-    assert other.tags["project"] == "churn"
+    assert other.tags["mlops/project"] == "beta/churn"
     assert other.tags["mlops/launcher"] == "process"  # the queue's limits count it
 
 
