@@ -11,6 +11,7 @@ from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from mlops_assets.errors import ConfigError
 from mlops_assets.keys import PROJECT_TAG
 from mlops_assets.launching.tags import LAUNCHER_TAG, PROCESS, RUN_TAGS_METADATA
+from mlops_assets.launching.written import tag_changes
 
 if TYPE_CHECKING:
     from dagster._core.workspace.context import BaseWorkspaceRequestContext
@@ -26,7 +27,7 @@ class ProjectRunCoordinator(QueuedRunCoordinator):
 
     Sensors, schedules, declarative automation, retries and the UI's *Materialize* all submit runs
     here, and only here are all of them alike: the tags of an asset are not tags of its runs. Tags
-    that a run already has are kept.
+    that a run already has are kept, unless they were written here for the run that it repeats.
     """
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
@@ -38,8 +39,8 @@ class ProjectRunCoordinator(QueuedRunCoordinator):
             self._instance.report_run_failed(run, str(error))
             return self._instance.get_run_by_id(run.run_id) or run
         wanted.setdefault(LAUNCHER_TAG, PROCESS)
-        missing = {name: value for name, value in wanted.items() if name not in run.tags}
-        self._instance.add_run_tags(run.run_id, missing)
+        changes = tag_changes(run.tags, wanted, self._instance.run_retries_max_retries)
+        self._instance.add_run_tags(run.run_id, changes)
         return super().submit_run(context)
 
 
