@@ -36,8 +36,8 @@ class ComputeSpec(Spec):
     max_retries: int | None = Field(default=None, ge=0, le=10)
     """How often a run whose worker died is started again; by default as the instance says."""
     timeout: Duration | None = None
-    """A run that takes longer is stopped and fails; at least one minute, by default as the
-    instance says."""
+    """A run that takes longer is stopped and fails for good; at least one minute, by default as
+    the instance says."""
 
     @property
     def is_default(self) -> bool:

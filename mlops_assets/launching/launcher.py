@@ -18,7 +18,9 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from mlops_assets.errors import EnvironmentProblemError
 from mlops_assets.launching.command_line import has_died
+from mlops_assets.launching.overtime import is_over_time
 from mlops_assets.launching.tags import LAUNCHED_BY_TAG, LAUNCHER_TAG, PROCESS
+from mlops_assets.launching.written import no_more_retries
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -128,9 +130,14 @@ class TaggedRunLauncher(RunLauncher["DagsterInstance"], ConfigurableClass):
         return self.inner(run.tags.get(LAUNCHED_BY_TAG, PROCESS))
 
     def terminate(self, run_id: str) -> bool:
-        """Stop a run through the launcher that started it."""
-        run = self._instance.get_run_by_id(run_id)
-        return False if run is None else bool(self._of(run).terminate(run_id))
+        """Stop a run through the launcher that started it; one that took too long, for good."""
+        record = self._instance.get_run_record_by_id(run_id)
+        if record is None:
+            return False
+        run = record.dagster_run
+        if is_over_time(record, self._instance.run_monitoring_max_runtime_seconds):
+            self._instance.add_run_tags(run_id, no_more_retries(run.tags))
+        return bool(self._of(run).terminate(run_id))
 
     @property
     def supports_check_run_worker_health(self) -> bool:

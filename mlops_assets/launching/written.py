@@ -16,7 +16,7 @@ COMPUTE_TAG = "mlops/compute"
 """Run tag: names of the tags that the engine wrote, each with a digest of its value, as JSON."""
 MAX_RETRIES_TAG = "dagster/max_retries"
 _EMPTY = {DOCKER_TAG: "{}", "dagster-k8s/config": "{}"}
-"""How a tag says that nothing is asked for, where an empty text does not: tags cannot be removed."""
+"""How tags say that nothing is asked for, where an empty text does not. None can be removed."""
 
 
 def tag_changes(

@@ -149,7 +149,7 @@ class InstanceStack:
             return {}
         return {entry["name"]: entry["locationOrLoadError"]["__typename"] for entry in entries}
 
-    def materialize(self, *path: str) -> str:
+    def materialize(self, *path: str, tags: Mapping[str, str] | None = None) -> str:
         """What the UI's button does; the run's id."""
         selector = {
             "repositoryLocationName": path[0],
@@ -157,7 +157,9 @@ class InstanceStack:
             "pipelineName": "__ASSET_JOB",
             "assetSelection": [{"path": list(path)}],
         }
-        answer = self.query(LAUNCH, {"params": {"selector": selector, "mode": "default"}})
+        own = [{"key": name, "value": value} for name, value in (tags or {}).items()]
+        params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": own}}
+        answer = self.query(LAUNCH, {"params": params})
         launched = answer["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return str(launched["run"]["runId"])

@@ -81,6 +81,24 @@ def test_a_killed_worker_is_noticed_and_its_run_started_again(
     until(lambda: not claimed(instance), "the slot was freed")
 
 
+def test_a_run_that_takes_too_long_fails_for_good(
+    stack: InstanceStack, instance: dg.DagsterInstance
+) -> None:
+    run_id = stack.materialize("beta", "probe", "gpu_step", tags={"dagster/max_runtime": "3"})
+    until(lambda: stack.marks("beta"), stack.log("daemon"))
+
+    def over() -> dg.DagsterRun | None:
+        run = instance.get_run_by_id(run_id)
+        return run if run and run.is_finished else None
+
+    stopped = until(over, stack.log("daemon"))
+    assert stopped.status is dg.DagsterRunStatus.FAILURE
+    until(lambda: "dagster/will_retry" in instance.get_run_by_id(run_id).tags, "decided")  # type: ignore[union-attr]
+    time.sleep(6)  # the daemon starts runs again every few seconds
+    assert retry_of(instance, run_id) is None
+    assert len(stack.marks("beta")) == 1
+
+
 def test_a_pool_of_one_is_never_shared(stack: InstanceStack, instance: dg.DagsterInstance) -> None:
     runs = {team: stack.materialize(team, "probe", "gpu_step") for team in ("alpha", "beta")}
     ((first, _, _),) = until(stack.marks, stack.log("daemon"))
