@@ -87,20 +87,28 @@ class ProcessRunLauncher(dg.DefaultRunLauncher):
         try:
             found = _client(address).get_server_id(timeout=ASK_SECONDS)
         except DagsterUserCodeUnreachableError:
-            return self._silent(address)
-        self._silent_since.pop(address, None)
+            return self._silent(run.run_id)
+        self._silent_since.pop(run.run_id, None)
         if found == expected:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         text = "the code server was started again, and its run workers ended with it"
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, text)
 
-    def _silent(self, address: str) -> CheckRunHealthResult:
-        since = self._silent_since.setdefault(address, time.monotonic())
-        seconds = time.monotonic() - since
+    def _silent(self, run_id: str) -> CheckRunHealthResult:
+        """Silence is counted for each run: nobody asks a server of which no run is going on."""
+        now = time.monotonic()
+        seconds = now - self._silent_since.setdefault(run_id, now)
         if seconds < self.unreachable_seconds:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        self._forget(run_id, before=now - 2 * self.unreachable_seconds)
         text = f"the code server has not answered for {seconds:.0f} s"
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, text)
+
+    def _forget(self, run_id: str, before: float) -> None:
+        """Forget a run that is lost, and runs that ended long ago while their server was silent."""
+        del self._silent_since[run_id]
+        known = self._silent_since.items()
+        self._silent_since = {other: since for other, since in known if since > before}
 
 
 def _client(address: str) -> DagsterGrpcClient:
