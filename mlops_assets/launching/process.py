@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SERVER_TAG = "mlops/code_server"
 """Run tag: identity of the code server that was asked to start the run."""
+ENDING = "after telling it to shut down"
+"""Words of Dagster's answer when a code server that waits for its runs is asked for another."""
 ASK_SECONDS = 5
 UNREACHABLE_SECONDS = 600
 
@@ -63,14 +65,27 @@ class ProcessRunLauncher(dg.DefaultRunLauncher):
         return cls(inst_data, **config_value)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Note the code server's identity, and let it start the run."""
+        """Note the code server's identity, and let it start the run.
+
+        Raises:
+            DagsterUserCodeUnreachableError: The server is away, or ends after the runs that go on
+                in it; the queue asks again later.
+        """
+        from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
+
         run = context.dagster_run
         if self.watch and context.workspace and run.remote_job_origin:
             origin = run.remote_job_origin.repository_origin.code_location_origin
             location = context.workspace.get_code_location(origin.location_name)
             client = cast("GrpcServerCodeLocation", location).client
             self._instance.add_run_tags(run.run_id, {SERVER_TAG: client.get_server_id()})
-        super().launch_run(context)
+        try:
+            super().launch_run(context)
+        except DagsterLaunchFailedError as error:
+            if ENDING not in str(error):
+                raise
+            text = "the code server is being stopped and starts no more runs"
+            raise DagsterUserCodeUnreachableError(text) from error
 
     @property
     def supports_check_run_worker_health(self) -> bool:

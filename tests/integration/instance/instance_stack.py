@@ -127,6 +127,15 @@ class InstanceStack:
         """``kill -9`` for a process and everything that it started, as when a container ends."""
         os.killpg(self.running.pop(name).pid, signal.SIGKILL)
 
+    def stop(self, name: str) -> None:
+        """SIGTERM for the process alone, as ``docker stop`` sends it through the container's init."""
+        os.kill(self.running[name].pid, signal.SIGTERM)
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a process that was stopped is gone."""
+        pid = self.running[name].pid
+        return any(process.pid == pid and process.poll() is not None for process in self.started)
+
     def log(self, name: str) -> str:
         """The end of a process's log."""
         return log_tail(self.root / "logs" / f"{name}.log", 40)
