@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from mlops_assets.errors import ConfigError
 from mlops_assets.keys import PROJECT_TAG
@@ -64,6 +65,9 @@ def project_tags(run: dg.DagsterRun, workspace: BaseWorkspaceRequestContext) -> 
 def combined(assets: Iterable[tuple[Mapping[str, str], Mapping[str, Any]]]) -> dict[str, str]:
     """What several assets, by their tags and metadata, want from one run.
 
+    A run of several projects may take as long as all of their runs together: their steps follow
+    each other.
+
     Raises:
         ConfigError: They want different things.
     """
@@ -82,7 +86,10 @@ def combined(assets: Iterable[tuple[Mapping[str, str], Mapping[str, Any]]]) -> d
             expected="assets of one project, or of projects with the same `compute:`",
             fix="materialize one project at a time",
         )
-    return dict(next(iter(wishes), ())) | _owner_tags(owners)
+    tags = dict(next(iter(wishes), ()))
+    if seconds := tags.get(MAX_RUNTIME_SECONDS_TAG):
+        tags[MAX_RUNTIME_SECONDS_TAG] = str(int(seconds) * len(owners))
+    return tags | _owner_tags(owners)
 
 
 def _owner_tags(owners: set[tuple[str, ...]]) -> dict[str, str]:

@@ -89,6 +89,13 @@ def test_projects_that_ask_for_the_same_share_a_run_of_their_team() -> None:
     assert combined([]) == {}
 
 
+def test_several_projects_in_one_run_may_take_as_long_as_they_would_alone() -> None:
+    timeout = {"dagster/max_runtime": "3600"}
+    assert combined([asset("x", **timeout)] * 3)["dagster/max_runtime"] == "3600"
+    found = combined([asset("x", **timeout), asset("y", **timeout)])
+    assert found["dagster/max_runtime"] == "7200"
+
+
 def test_teams_with_a_project_of_the_same_name_share_no_limit() -> None:
     limits = yaml.safe_load(INSTANCE.read_text())["concurrency"]["runs"]["tag_concurrency_limits"]
     tags = [combined([asset("churn", team)]) for team in ("alpha", "beta", "gamma", "alpha")]
