@@ -128,7 +128,7 @@ class InstanceStack:
         os.killpg(self.running.pop(name).pid, signal.SIGKILL)
 
     def stop(self, name: str) -> None:
-        """SIGTERM for the process alone, as ``docker stop`` sends it through the container's init."""
+        """SIGTERM for the process alone, as a container's init passes it on."""
         os.kill(self.running[name].pid, signal.SIGTERM)
 
     def has_ended(self, name: str) -> bool:
