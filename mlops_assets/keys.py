@@ -50,6 +50,11 @@ class ProjectId:
         return f"{self.team}/{self.name}"
 
     @property
+    def run_tags(self) -> dict[str, str]:
+        """Tags of every run of the project; the queue counts by :data:`PROJECT_TAG`."""
+        return {"team": self.team, "project": self.name, PROJECT_TAG: str(self)}
+
+    @property
     def group(self) -> str:
         """Dagster asset group."""
         return f"{self.team}__{self.name}"
@@ -204,6 +209,11 @@ DECISION_TAG = "mlops/decision"
 
 LANDING_TAG = "mlops/landing"
 """Run tag: the growing source whose slices the run takes."""
+
+PROJECT_TAG = "mlops/project"
+"""Run tag: ``<team>/<project>``, by which the queue limits runs; ``<team>/*`` for several projects.
+
+Names of projects alone are not enough: two teams may have one of the same name."""
 
 CAUSE_TAG = "mlops/cause"
 """Run tag: why the engine started the run."""

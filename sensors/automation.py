@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from mlops_assets.config.project import Project
+from mlops_assets.launching.tags import LAUNCHER_TAG, compute_tags
 from sensors.pace import pace
 
 
 def build_automation_sensors(
     team: str, projects: Sequence[Project]
 ) -> list[dg.AutomationConditionSensorDefinition]:
-    """One sensor for the team, and one more for each project with a ``compute:`` of its own.
+    """One sensor for each ``compute:`` that projects of the team have, or have not.
 
     A sensor may put everything that is due into one run, and a run executes in one place.
     """
-    alike = [project for project in projects if project.spec.compute.is_default]
-    special = [project for project in projects if not project.spec.compute.is_default]
-    sensors = [_build(f"{team}__automation", alike)] if alike else []
-    return sensors + [_build(f"{p.id.group}__automation", [p]) for p in special]
+    alike: dict[str, list[Project]] = {}
+    for project in projects:
+        alike.setdefault(_name(team, compute_tags(project.spec.compute)), []).append(project)
+    return [_build(name, members) for name, members in sorted(alike.items())]
+
+
+def _name(team: str, tags: Mapping[str, str]) -> str:
+    """The same after every restart, for as long as ``compute:`` says the same."""
+    if not tags:
+        return f"{team}__automation"
+    digest = hashlib.sha256(json.dumps(tags, sort_keys=True).encode()).hexdigest()
+    return f"{team}__automation_{tags[LAUNCHER_TAG]}_{digest[:6]}"
 
 
 def _build(name: str, projects: Sequence[Project]) -> dg.AutomationConditionSensorDefinition:

@@ -31,7 +31,7 @@ def build_fallback_schedule(project: Project, cron: str) -> dg.ScheduleDefinitio
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Retrains if nothing else has since the time before.",
-        tags={"team": project.id.team, "project": project.id.name},
+        tags=project.id.run_tags,
     )
     def fallback(
         context: dg.ScheduleEvaluationContext, platform: PlatformResource

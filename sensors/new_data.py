@@ -186,7 +186,7 @@ def build_run_requests(states: Iterable[SourceState]) -> list[dg.RunRequest]:
             dg.RunRequest(
                 run_key=f"new-data:{project}:{causes}",
                 asset_selection=[dg.AssetKey(project.raw_key(s.source)) for s in members],
-                tags={CAUSE_TAG: "new data", "team": project.team, "project": project.name},
+                tags={CAUSE_TAG: "new data", **project.run_tags},
             )
         )
     return requests

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster._core.storage.tags import RUN_KEY_TAG, SENSOR_NAME_TAG
 
-from mlops_assets.keys import CAUSE_TAG
+from mlops_assets.keys import CAUSE_TAG, PROJECT_TAG
 
 AFTER = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=3), timedelta(hours=12))
 """How long after each failure a run is asked for again; after the last one it is left."""
@@ -82,7 +82,7 @@ def _may_pass(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 def _again(run: dg.DagsterRun, base: str, attempt: int) -> dg.RunRequest:
     cause = f"again after a failure, {attempt} of {len(AFTER)} times"
-    tags = {name: run.tags[name] for name in ("team", "project") if name in run.tags}
+    tags = {name: run.tags[name] for name in ("team", "project", PROJECT_TAG) if name in run.tags}
     return dg.RunRequest(
         run_key=f"{base}{_WORD}{attempt}",
         asset_selection=sorted(run.asset_selection or ()),

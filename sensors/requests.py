@@ -47,7 +47,7 @@ def request(
         cause: Why, for people.
         tags: Further run tags.
     """
-    own = {CAUSE_TAG: cause, "team": project.id.team, "project": project.id.name}
+    own = {CAUSE_TAG: cause, **project.id.run_tags}
     return dg.RunRequest(run_key=run_key, asset_selection=keys, tags=own | (tags or {}))
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mlops_assets.config.project import Project
 from mlops_assets.errors import ConfigError
+from mlops_assets.keys import CAUSE_TAG
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -76,7 +77,7 @@ def run_lifecycle(
     definitions = compose(parts, [], project.id.team, settings.root)
     job = definitions.resolve_implicit_global_asset_job_def()
     run_id = str(uuid.uuid4())
-    own = {"team": project.id.team, "project": project.id.name, "mlops/cause": "command line"}
+    own = {**project.id.run_tags, CAUSE_TAG: "command line"}
     own |= worker_tag() | dict(tags or {}) | ({FORCE_TAG: "true"} if force else {})
     with (
         open_instance(settings) as instance,

@@ -47,7 +47,7 @@ def workspace(host: str, port: int, commands: bool) -> None:
 @click.option("--port", default=DEFAULT_PORT, show_default=True, help="Port to listen on.")
 @click.option("--image", help="Container image of the team's runs; default: the instance's.")
 def code_server(team: str, host: str, port: int, image: str | None) -> None:
-    """Serve one team's code location until stopped, as `dagster code-server start` does.
+    """Serve one team's code location until stopped; SIGTERM waits for the runs that go on in it.
 
     Each start has an identity of its own, by which the run launcher notices that the workers of an
     earlier one are gone. New code or YAML: start it again.
@@ -70,7 +70,9 @@ def code_server(team: str, host: str, port: int, image: str | None) -> None:
             expected=" or ".join(teams) or "a team with a project",
             fix=f"did you mean {near}?" if (near := nearest(team, teams)) else None,
         )
-    command = [sys.executable, "-m", "dagster", "code-server", "start"]
+    # Not `code-server start`, a second process around this one: it ends 30 s after SIGTERM, and
+    # with it its container, however long a run still takes.
+    command = [sys.executable, "-m", "dagster", "api", "grpc", "--lazy-load-user-code"]
     command += ["--module-name", "mlops_assets.definitions", "--attribute", team]
     command += ["--host", host, "--port", str(port), "--location-name", team]
     command += ["--fixed-server-id", str(uuid.uuid4()), "--working-directory", str(root)]

@@ -32,12 +32,13 @@ class ComputeSpec(Spec):
     image: str | None = Field(default=None, min_length=1, max_length=500)
     """Container image; by default the one that the instance or the code server names."""
     environment: tuple[VariableName, ...] = Field(default=(), max_length=100)
-    """Names of the daemon's environment variables that a run's container gets too."""
+    """Names of the daemon's environment variables that a run's container gets too; never those of
+    Dagster's database, and none that the instance does not allow."""
     max_retries: int | None = Field(default=None, ge=0, le=10)
     """How often a run whose worker died is started again; by default as the instance says."""
     timeout: Duration | None = None
-    """A run that takes longer is stopped and fails; at least one minute, by default as the
-    instance says."""
+    """A run that takes longer is stopped and fails for good; at least one minute, by default as
+    the instance says."""
 
     @property
     def is_default(self) -> bool:

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from mlops_assets.errors import ConfigError
+from mlops_assets.keys import PROJECT_TAG
 from mlops_assets.launching.tags import LAUNCHER_TAG, PROCESS, RUN_TAGS_METADATA
+from mlops_assets.launching.written import tag_changes
 
 if TYPE_CHECKING:
     from dagster._core.workspace.context import BaseWorkspaceRequestContext
 
 OWNER_TAGS = ("team", "project")
+SEVERAL = "*"
+"""In the place of the project in a run of several; no project can have that name."""
 SHOWN_PROJECTS = 5
 
 
@@ -23,7 +28,7 @@ class ProjectRunCoordinator(QueuedRunCoordinator):
 
     Sensors, schedules, declarative automation, retries and the UI's *Materialize* all submit runs
     here, and only here are all of them alike: the tags of an asset are not tags of its runs. Tags
-    that a run already has are kept.
+    that a run already has are kept, unless they were written here for the run that it repeats.
     """
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
@@ -35,8 +40,8 @@ class ProjectRunCoordinator(QueuedRunCoordinator):
             self._instance.report_run_failed(run, str(error))
             return self._instance.get_run_by_id(run.run_id) or run
         wanted.setdefault(LAUNCHER_TAG, PROCESS)
-        missing = {name: value for name, value in wanted.items() if name not in run.tags}
-        self._instance.add_run_tags(run.run_id, missing)
+        changes = tag_changes(run.tags, wanted, self._instance.run_retries_max_retries)
+        self._instance.add_run_tags(run.run_id, changes)
         return super().submit_run(context)
 
 
@@ -60,6 +65,9 @@ def project_tags(run: dg.DagsterRun, workspace: BaseWorkspaceRequestContext) -> 
 def combined(assets: Iterable[tuple[Mapping[str, str], Mapping[str, Any]]]) -> dict[str, str]:
     """What several assets, by their tags and metadata, want from one run.
 
+    A run of several projects may take as long as all of their runs together: their steps follow
+    each other.
+
     Raises:
         ConfigError: They want different things.
     """
@@ -79,6 +87,19 @@ def combined(assets: Iterable[tuple[Mapping[str, str], Mapping[str, Any]]]) -> d
             fix="materialize one project at a time",
         )
     tags = dict(next(iter(wishes), ()))
-    if len(owners) == 1:
-        tags |= {k: v for k, v in zip(OWNER_TAGS, next(iter(owners)), strict=True) if v}
-    return tags
+    if seconds := tags.get(MAX_RUNTIME_SECONDS_TAG):
+        tags[MAX_RUNTIME_SECONDS_TAG] = str(int(seconds) * len(owners))
+    return tags | _owner_tags(owners)
+
+
+def _owner_tags(owners: set[tuple[str, ...]]) -> dict[str, str]:
+    """Whose run it is, for people and for the queue's limit; nobody's where no project is in it."""
+    named = [owner for owner in owners if all(owner)]
+    if not named:
+        return {}
+    team, project = (
+        found.pop() if len(found) == 1 else SEVERAL
+        for found in (set(part) for part in zip(*named, strict=True))
+    )
+    whose = {PROJECT_TAG: f"{team}/{project}"}
+    return whose | dict(zip(OWNER_TAGS, named[0], strict=True)) if len(owners) == 1 else whose

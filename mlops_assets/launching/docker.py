@@ -33,7 +33,7 @@ class ProjectDockerRunLauncher(DockerRunLauncher):
     def _launch_container_with_command(
         self, run: dg.DagsterRun, docker_image: str, command: Any
     ) -> None:
-        image = run.tags.get(IMAGE_TAG, docker_image)
+        image = run.tags.get(IMAGE_TAG) or docker_image
         super()._launch_container_with_command(run, image, command)  # type: ignore[no-untyped-call]
 
 

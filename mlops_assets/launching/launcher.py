@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,8 +17,16 @@ from dagster._core.launcher.base import (
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from mlops_assets.errors import EnvironmentProblemError
+from mlops_assets.launching.allowed import check_names
 from mlops_assets.launching.command_line import has_died
-from mlops_assets.launching.tags import LAUNCHED_BY_TAG, LAUNCHER_TAG, PROCESS
+from mlops_assets.launching.overtime import is_over_time
+from mlops_assets.launching.tags import (
+    LAUNCHED_BY_TAG,
+    LAUNCHER_TAG,
+    PROCESS,
+    environment_names,
+)
+from mlops_assets.launching.written import no_more_retries
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -42,6 +50,8 @@ class TaggedRunLauncher(RunLauncher["DagsterInstance"], ConfigurableClass):
         launchers: Configuration by name; ``process`` is always there.
         missing: What happens to runs whose launcher is not configured: ``refuse`` them, or run
             them as a ``process``, as on a developer's machine.
+        environment: Variables of this process that projects may ask for, as names or beginnings
+            with a ``*``; by default any but the database's.
     """
 
     def __init__(
@@ -49,10 +59,12 @@ class TaggedRunLauncher(RunLauncher["DagsterInstance"], ConfigurableClass):
         inst_data: ConfigurableClassData | None = None,
         launchers: Mapping[str, Mapping[str, Any] | None] | None = None,
         missing: str = "refuse",
+        environment: Sequence[str] | None = None,
     ) -> None:
         self._inst_data = inst_data
         self.configured = {PROCESS: None, **(launchers or {})}
         self.missing = missing
+        self.environment = environment
         self._loaded: dict[str, RunLauncher[DagsterInstance]] = {}
         super().__init__()  # type: ignore[no-untyped-call]
 
@@ -72,6 +84,7 @@ class TaggedRunLauncher(RunLauncher["DagsterInstance"], ConfigurableClass):
                 dg.Enum("Missing", [dg.EnumValue("refuse"), dg.EnumValue(PROCESS)]),
                 default_value="refuse",
             ),
+            "environment": dg.Field([str], is_required=False),
         }
 
     @classmethod
@@ -85,10 +98,13 @@ class TaggedRunLauncher(RunLauncher["DagsterInstance"], ConfigurableClass):
         """Choose a launcher, write the choice down, and let it start the run.
 
         Raises:
-            EnvironmentProblemError: This instance has no such launcher.
+            EnvironmentProblemError: This instance has no such launcher, or the run asks for
+                variables that it may not have.
         """
         run = context.dagster_run
         name = self.choose(run.tags)
+        if name != PROCESS:
+            check_names(environment_names(dict(run.tags)), self.environment)
         self._instance.add_run_tags(run.run_id, {LAUNCHED_BY_TAG: name})
         tagged = self._instance.get_run_by_id(run.run_id) or run
         self.inner(name).launch_run(context._replace(dagster_run=tagged))
@@ -128,9 +144,14 @@ class TaggedRunLauncher(RunLauncher["DagsterInstance"], ConfigurableClass):
         return self.inner(run.tags.get(LAUNCHED_BY_TAG, PROCESS))
 
     def terminate(self, run_id: str) -> bool:
-        """Stop a run through the launcher that started it."""
-        run = self._instance.get_run_by_id(run_id)
-        return False if run is None else bool(self._of(run).terminate(run_id))
+        """Stop a run through the launcher that started it; one that took too long, for good."""
+        record = self._instance.get_run_record_by_id(run_id)
+        if record is None:
+            return False
+        run = record.dagster_run
+        if is_over_time(record, self._instance.run_monitoring_max_runtime_seconds):
+            self._instance.add_run_tags(run_id, no_more_retries(run.tags))
+        return bool(self._of(run).terminate(run_id))
 
     @property
     def supports_check_run_worker_health(self) -> bool:

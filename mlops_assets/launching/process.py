@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SERVER_TAG = "mlops/code_server"
 """Run tag: identity of the code server that was asked to start the run."""
+ENDING = "after telling it to shut down"
+"""Words of Dagster's answer when a code server that waits for its runs is asked for another."""
 ASK_SECONDS = 5
 UNREACHABLE_SECONDS = 600
 
@@ -63,14 +65,27 @@ class ProcessRunLauncher(dg.DefaultRunLauncher):
         return cls(inst_data, **config_value)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Note the code server's identity, and let it start the run."""
+        """Note the code server's identity, and let it start the run.
+
+        Raises:
+            DagsterUserCodeUnreachableError: The server is away, or ends after the runs that go on
+                in it; the queue asks again later.
+        """
+        from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
+
         run = context.dagster_run
         if self.watch and context.workspace and run.remote_job_origin:
             origin = run.remote_job_origin.repository_origin.code_location_origin
             location = context.workspace.get_code_location(origin.location_name)
             client = cast("GrpcServerCodeLocation", location).client
             self._instance.add_run_tags(run.run_id, {SERVER_TAG: client.get_server_id()})
-        super().launch_run(context)
+        try:
+            super().launch_run(context)
+        except DagsterLaunchFailedError as error:
+            if ENDING not in str(error):
+                raise
+            text = "the code server is being stopped and starts no more runs"
+            raise DagsterUserCodeUnreachableError(text) from error
 
     @property
     def supports_check_run_worker_health(self) -> bool:
@@ -87,20 +102,28 @@ class ProcessRunLauncher(dg.DefaultRunLauncher):
         try:
             found = _client(address).get_server_id(timeout=ASK_SECONDS)
         except DagsterUserCodeUnreachableError:
-            return self._silent(address)
-        self._silent_since.pop(address, None)
+            return self._silent(run.run_id)
+        self._silent_since.pop(run.run_id, None)
         if found == expected:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         text = "the code server was started again, and its run workers ended with it"
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, text)
 
-    def _silent(self, address: str) -> CheckRunHealthResult:
-        since = self._silent_since.setdefault(address, time.monotonic())
-        seconds = time.monotonic() - since
+    def _silent(self, run_id: str) -> CheckRunHealthResult:
+        """Silence is counted for each run: nobody asks a server of which no run is going on."""
+        now = time.monotonic()
+        seconds = now - self._silent_since.setdefault(run_id, now)
         if seconds < self.unreachable_seconds:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        self._forget(run_id, before=now - 2 * self.unreachable_seconds)
         text = f"the code server has not answered for {seconds:.0f} s"
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, text)
+
+    def _forget(self, run_id: str, before: float) -> None:
+        """Forget a run that is lost, and runs that ended long ago while their server was silent."""
+        del self._silent_since[run_id]
+        known = self._silent_since.items()
+        self._silent_since = {other: since for other, since in known if since > before}
 
 
 def _client(address: str) -> DagsterGrpcClient:

@@ -19,28 +19,22 @@ from mlops_assets.launching import ProjectRunCoordinator, TaggedRunLauncher
 from mlops_assets.launching.command_line import settle_dead_runs, worker_tag
 from mlops_assets.launching.launcher import CLASSES
 from resources.settings import Settings
+from tests.deploy_files import (
+    DEPLOY,
+    INSTANCE,
+    ROOT,
+    compose,
+    examples,
+    given,
+    image_variables,
+    needed,
+    services,
+    variables,
+)
 
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
+DOCUMENTS = ("deploy/README.md", "docs/production.md")
+
 TEAMS = sorted({project.team for project in discover(ROOT)})
-INSTANCE = (DEPLOY / "dagster/dagster.yaml").read_text()
-
-
-def services() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((DEPLOY / "docker-compose.yaml").read_text())["services"]
-    return found
-
-
-def variables(name: str) -> dict[str, str]:
-    lines = (DEPLOY / name).read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))  # type: ignore[misc]
-
-
-def examples(first: str) -> Any:
-    """The lines that begin with a comment ``# <first>``, switched on."""
-    text = re.search(rf"^( *)# {first}\n(\1#   .*\n|\1# \w+:\n)*", INSTANCE, re.MULTILINE)
-    assert text is not None
-    return yaml.safe_load(re.sub(r"^( *)# ", r"\1", text[0], flags=re.MULTILINE))
 
 
 def test_the_workspace_is_current() -> None:
@@ -81,11 +75,44 @@ def test_secrets_have_no_value_and_are_not_in_git() -> None:
 
 
 def test_every_variable_of_the_instance_is_given_by_the_services() -> None:
-    named = set(re.findall(r"^(?! *#).*\{env: (\w+)\}", INSTANCE, re.MULTILINE))
-    assert named
-    given = set(variables("postgres.env.example")) | set(services()["daemon"]["environment"])
-    given |= set(re.findall(r"(\w+)=", (DEPLOY / "Dockerfile").read_text()))
-    assert named - given == set()
+    assert needed()
+    assert needed() - given() - image_variables() == set()
+
+
+def test_documented_commands_have_what_the_compose_file_asks_for() -> None:
+    """Compose refuses every command, a back-up too, where one of these is not set."""
+    asked = set(re.findall(r"\$\{(\w+):\?", (DEPLOY / "docker-compose.yaml").read_text()))
+    assert asked == {"MLOPS_IMAGE"}
+    assert all(variables(".env.example").get(name) for name in asked)
+    assert "deploy/.env" in (ROOT / ".gitignore").read_text().splitlines()
+    commands = [
+        (document, command)
+        for document in DOCUMENTS
+        for command in re.findall(r"docker compose [^\n\\]*", (ROOT / document).read_text())
+    ]
+    assert len(commands) >= 3
+    for document, command in commands:
+        assert command.startswith("docker compose -f deploy/docker-compose.yaml "), document
+        if found := re.search(r" exec -T (\w+)", command):
+            assert found[1] in services(), document
+
+
+def test_the_readme_makes_every_env_file_before_it_starts_anything() -> None:
+    text = (ROOT / "deploy/README.md").read_text()
+    before = text[: text.index("docker compose -f")]
+    files = {path.name.removesuffix(".example") for path in DEPLOY.glob("*.example")}
+    files |= {path.name.removesuffix(".example") for path in DEPLOY.glob(".*.example")}
+    assert {".env", *services()["daemon"]["env_file"]} == files
+    for name in files:
+        assert f"cp deploy/{name}.example deploy/{name}" in before
+
+
+def test_the_docker_example_fits_the_compose_file() -> None:
+    config = examples("docker:")["docker"]
+    assert config["network"] == compose()["networks"]["default"]["name"]
+    (mount,) = services()["daemon"]["volumes"]
+    assert config["container_kwargs"]["volumes"] == [f"{compose()['name']}_{mount}"]
+    assert {config["image"]["env"], *config["env_vars"]} <= given()
 
 
 def test_dagster_accepts_the_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

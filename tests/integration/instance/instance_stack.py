@@ -127,6 +127,15 @@ class InstanceStack:
         """``kill -9`` for a process and everything that it started, as when a container ends."""
         os.killpg(self.running.pop(name).pid, signal.SIGKILL)
 
+    def stop(self, name: str) -> None:
+        """SIGTERM for the process alone, as a container's init passes it on."""
+        os.kill(self.running[name].pid, signal.SIGTERM)
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a process that was stopped is gone."""
+        pid = self.running[name].pid
+        return any(process.pid == pid and process.poll() is not None for process in self.started)
+
     def log(self, name: str) -> str:
         """The end of a process's log."""
         return log_tail(self.root / "logs" / f"{name}.log", 40)
@@ -149,7 +158,7 @@ class InstanceStack:
             return {}
         return {entry["name"]: entry["locationOrLoadError"]["__typename"] for entry in entries}
 
-    def materialize(self, *path: str) -> str:
+    def materialize(self, *path: str, tags: Mapping[str, str] | None = None) -> str:
         """What the UI's button does; the run's id."""
         selector = {
             "repositoryLocationName": path[0],
@@ -157,7 +166,9 @@ class InstanceStack:
             "pipelineName": "__ASSET_JOB",
             "assetSelection": [{"path": list(path)}],
         }
-        answer = self.query(LAUNCH, {"params": {"selector": selector, "mode": "default"}})
+        own = [{"key": name, "value": value} for name, value in (tags or {}).items()]
+        params = {"selector": selector, "mode": "default", "executionMetadata": {"tags": own}}
+        answer = self.query(LAUNCH, {"params": params})
         launched = answer["launchPipelineExecution"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return str(launched["run"]["runId"])

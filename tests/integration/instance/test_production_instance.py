@@ -53,12 +53,13 @@ def test_the_button_gives_a_run_its_projects_tags(
         "dagster/max_runtime": "7200",
         "team": "alpha",
         "project": "churn",
+        "mlops/project": "alpha/churn",
     }
     assert {name: run.tags.get(name) for name in expected} == expected
     other = instance.get_run_by_id(stack.materialize("beta", "churn", "features"))
     assert other is not None
     assert "dagster/max_runtime" not in other.tags
-    assert other.tags["project"] == "churn"
+    assert other.tags["mlops/project"] == "beta/churn"
     assert other.tags["mlops/launcher"] == "process"  # the queue's limits count it
 
 
@@ -78,6 +79,23 @@ def test_a_killed_worker_is_noticed_and_its_run_started_again(
     (stack.place / "alpha.go").touch()
     until(lambda: is_success(instance, retry.run_id), stack.log("daemon"))
     until(lambda: not claimed(instance), "the slot was freed")
+
+
+def test_a_run_that_takes_too_long_fails_for_good(
+    stack: InstanceStack, instance: dg.DagsterInstance
+) -> None:
+    run_id = stack.materialize("beta", "probe", "gpu_step", tags={"dagster/max_runtime": "3"})
+
+    def over() -> dg.DagsterRun | None:
+        run = instance.get_run_by_id(run_id)
+        return run if run and run.is_finished else None
+
+    stopped = until(over, stack.log("daemon"))
+    assert stopped.status is dg.DagsterRunStatus.FAILURE
+    until(lambda: "dagster/will_retry" in instance.get_run_by_id(run_id).tags, "decided")  # type: ignore[union-attr]
+    time.sleep(6)  # the daemon starts runs again every few seconds
+    assert retry_of(instance, run_id) is None
+    assert len(stack.marks("beta")) <= 1
 
 
 def test_a_pool_of_one_is_never_shared(stack: InstanceStack, instance: dg.DagsterInstance) -> None:
@@ -115,6 +133,27 @@ def test_a_killed_code_server_takes_nobody_along_and_recovers(
     (stack.place / "beta.go").touch()
     until(lambda: is_success(instance, retry.run_id), stack.log("daemon"))
     until(lambda: set(stack.locations().values()) == {"RepositoryLocation"}, stack.log("web"))
+
+
+def test_a_code_server_that_is_stopped_waits_for_its_runs(
+    stack: InstanceStack, instance: dg.DagsterInstance
+) -> None:
+    going_on = stack.materialize("alpha", "probe", "gpu_step")
+    until(lambda: stack.marks("alpha"), stack.log("daemon"))
+    stack.stop("alpha")
+    time.sleep(2)
+    waiting = stack.materialize("alpha", "probe", "quick")
+    time.sleep(36)  # `dagster code-server start` would wait for 30 seconds
+    assert not stack.has_ended("alpha"), stack.log("alpha")
+    asked = instance.get_run_by_id(waiting)
+    assert asked is not None
+    assert asked.status is dg.DagsterRunStatus.QUEUED
+    (stack.place / "alpha.go").touch()
+    until(lambda: is_success(instance, going_on), stack.log("daemon"))
+    until(lambda: stack.has_ended("alpha"), stack.log("alpha"))
+    stack.start("alpha")
+    until(lambda: is_success(instance, waiting), stack.log("daemon"))
+    assert retry_of(instance, going_on) is None
 
 
 def test_reloading_a_code_server_leaves_its_runs_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,12 +118,35 @@ def test_compute_is_on_every_asset_and_has_an_automation_sensor_of_its_own(root:
     assert isinstance(tags, dg.JsonMetadataValue)
     assert tags.value["mlops/launcher"] == "ecs"
     assert tags.value["dagster/max_runtime"] == "7200"
-    targets = {
+    ours = sorted(automation_targets(definitions).items())
+    assert [(name.rpartition("_")[0], names) for name, names in ours] == [
+        ("sky_", {"snow"}),
+        ("sky__automation_ecs", {"rain"}),
+    ]
+
+
+def automation_targets(definitions: dg.Definitions) -> dict[str, set[str]]:
+    """Projects of each automation sensor."""
+    return {
         sensor.name: {key.path[1] for key in sensor.asset_selection.resolve(assets(definitions))}
         for sensor in definitions.sensors or ()
         if isinstance(sensor, dg.AutomationConditionSensorDefinition)
     }
-    assert targets == {"sky__automation": {"snow"}, "sky__rain__automation": {"rain"}}
+
+
+def test_projects_with_the_same_compute_share_an_automation_sensor(root: Path) -> None:
+    """A sensor a project would be a thousand evaluations at a time for a thousand projects."""
+    alike = "  compute: {launcher: ecs, timeout: 2h}\n"
+    names = {f"p{number}" for number in range(20)}
+    for name in names:
+        folder = root / "project_configs" / "sky" / name
+        shutil.copytree(root / "project_configs" / "sky" / "rain", folder)
+        (folder / "defs.yaml").write_text(GOOD + alike)
+    found = automation_targets(build_team_definitions("sky", root))
+    assert found.pop("sky__automation") == {"rain", "snow"}
+    assert list(found.values()) == [names]
+    again = automation_targets(build_team_definitions("sky", root))
+    assert found.keys() < again.keys()
 
 
 def assets(definitions: dg.Definitions) -> list[dg.AssetsDefinition]:

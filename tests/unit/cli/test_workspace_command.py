@@ -65,6 +65,22 @@ def test_dagster_reads_the_workspace(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[('ads', 4000), ('growth', 4001)]"
 
 
+def test_a_server_has_a_new_identity_each_time_and_is_the_process_itself(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, command: commands.append(command))
+    monkeypatch.chdir(root)
+    for _ in range(2):
+        assert run("code-server", "ads", "--port", "4001", "--image", "reg/run:1").exit_code == 0
+    first, second = commands
+    assert first[1:5] == ["-m", "dagster", "api", "grpc"]
+    given = dict(zip(first[6::2], first[7::2], strict=True))
+    assert given["--attribute"] == "ads"
+    assert given["--container-image"] == "reg/run:1"
+    assert given["--fixed-server-id"] not in second
+
+
 @pytest.mark.usefixtures("root")
 def test_an_unknown_team_is_refused_by_name() -> None:
     result = run("code-server", "grwth")

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
+import yaml
+from dagster._utils.tags import TagConcurrencyLimitsCounter
 
 from mlops_assets.config.compute import ComputeSpec
 from mlops_assets.config.loader import load_text
@@ -14,6 +17,8 @@ from mlops_assets.config.problems import Problem
 from mlops_assets.errors import ConfigError
 from mlops_assets.launching.coordinator import combined
 from mlops_assets.launching.tags import RUN_TAGS_METADATA, compute_tags, environment_names
+
+INSTANCE = Path(__file__).parents[3] / "deploy/dagster/dagster.yaml"
 
 
 def tags(**written: Any) -> dict[str, str]:
@@ -67,19 +72,41 @@ def test_variables_are_named_and_never_read(monkeypatch: pytest.MonkeyPatch) -> 
     assert environment_names({}) == []
 
 
-def asset(project: str, **run_tags: str) -> tuple[dict[str, str], dict[str, Any]]:
-    return {"team": "a", "project": project}, {RUN_TAGS_METADATA: run_tags} if run_tags else {}
+def asset(project: str, team: str = "a", **run_tags: str) -> tuple[dict[str, str], dict[str, Any]]:
+    return {"team": team, "project": project}, {RUN_TAGS_METADATA: run_tags} if run_tags else {}
 
 
 def test_assets_of_one_project_agree() -> None:
     found = combined([asset("x", k="v"), asset("x", k="v")])
-    assert found == {"k": "v", "team": "a", "project": "x"}
+    assert found == {"k": "v", "team": "a", "project": "x", "mlops/project": "a/x"}
 
 
-def test_projects_that_ask_for_the_same_share_a_run_that_is_nobodys() -> None:
-    assert combined([asset("x", k="v"), asset("y", k="v")]) == {"k": "v"}
-    assert combined([asset("x"), asset("y")]) == {}
+def test_projects_that_ask_for_the_same_share_a_run_of_their_team() -> None:
+    assert combined([asset("x", k="v"), asset("y", k="v")]) == {"k": "v", "mlops/project": "a/*"}
+    assert combined([asset("x"), asset("x", "b")]) == {"mlops/project": "*/x"}
+    assert combined([asset("x"), ({}, {})]) == {"mlops/project": "a/x"}
+    assert combined([({}, {})]) == {}
     assert combined([]) == {}
+
+
+def test_several_projects_in_one_run_may_take_as_long_as_they_would_alone() -> None:
+    timeout = {"dagster/max_runtime": "3600"}
+    assert combined([asset("x", **timeout)] * 3)["dagster/max_runtime"] == "3600"
+    found = combined([asset("x", **timeout), asset("y", **timeout)])
+    assert found["dagster/max_runtime"] == "7200"
+
+
+def test_teams_with_a_project_of_the_same_name_share_no_limit() -> None:
+    limits = yaml.safe_load(INSTANCE.read_text())["concurrency"]["runs"]["tag_concurrency_limits"]
+    tags = [combined([asset("churn", team)]) for team in ("alpha", "beta", "gamma", "alpha")]
+    tags += [combined([asset("churn", "beta"), asset("fraud", "beta")])] * 3
+    runs = [dg.DagsterRun("job", str(number), tags=found) for number, found in enumerate(tags)]
+    counter = TagConcurrencyLimitsCounter(limits, [])
+    blocked = []
+    for run in runs:
+        blocked.append(counter.is_blocked(run))
+        counter.update_counters_with_launched_item(run)
+    assert blocked == [False] * 6 + [True]
 
 
 def test_projects_that_contradict_each_other_share_no_run() -> None:

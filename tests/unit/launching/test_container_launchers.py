@@ -20,6 +20,7 @@ from moto import mock_aws
 from mlops_assets.config.compute import ComputeSpec
 from mlops_assets.launching import TaggedRunLauncher
 from mlops_assets.launching.tags import compute_tags
+from tests.deploy_files import examples, image_variables, needed
 
 WISH = {"cpu": 2, "memory": "4Gi", "gpus": 1, "environment": ["STORE"], "image": "reg/run:2"}
 
@@ -196,3 +197,53 @@ def test_docker_is_sent_a_container_with_the_projects_resources(
     assert host["DeviceRequests"][0]["Count"] == 1
     assert host["DeviceRequests"][0]["Capabilities"] == [["gpu"]]
     assert body["Labels"]["dagster/run_id"] == run.run_id
+
+
+STATE = {
+    "MLOPS_STORE_URI",
+    "MLOPS_TRITON_GRPC_URL",
+    "MLOPS_TRITON_HTTP_URL",
+    "MLOPS_TRITON_REPOSITORY",
+}
+"""Without these a run would work on a store and a model server of its own."""
+
+
+def sample_request(
+    name: str, port: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """What the commented launcher of ``deploy/dagster/dagster.yaml`` sends for a plain run."""
+    config = examples("docker:")[name]
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+    monkeypatch.setenv("MLOPS_RUN_IMAGE", "reg/run:1")
+    for variable in config["env_vars"]:
+        monkeypatch.setenv(variable, f"the {variable}")
+    if name == "kubernetes":
+        local = {"load_incluster_config": False, "kubeconfig_file": kubeconfig(folder / "k", port)}
+        config |= local
+    with instance_for_test(overrides=with_launcher(name, config)) as instance:
+        run = make_run(instance, compute_tags(ComputeSpec(launcher=name)), image=None)
+        the(instance).launch_run(LaunchRunContext(run, None))
+    return Recorder.requests[0][1]
+
+
+def test_a_run_of_the_docker_example_finds_database_store_and_triton(
+    recorder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = sample_request("docker", recorder, tmp_path, monkeypatch)
+    sent = {entry.partition("=")[0] for entry in body["Env"]}
+    assert needed() | STATE <= sent | image_variables()
+    assert "DAGSTER_PG_PASSWORD=the DAGSTER_PG_PASSWORD" in body["Env"]
+    assert body["HostConfig"]["Binds"] == ["deploy_mlops:/var/lib/mlops"]
+    assert body["HostConfig"]["NetworkMode"] == "mlops"
+
+
+def test_a_run_of_the_kubernetes_example_finds_database_store_and_triton(
+    recorder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = sample_request("kubernetes", recorder, tmp_path, monkeypatch)
+    (container,) = body["spec"]["template"]["spec"]["containers"]
+    sent = {entry["name"]: entry for entry in container["env"]}
+    assert needed() | STATE <= set(sent) | image_variables()
+    assert sent["DAGSTER_PG_HOST"]["value"] == "the DAGSTER_PG_HOST"
+    assert sent["DAGSTER_PG_PASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == "dagster-postgres"
+    assert container["envFrom"] == [{"secretRef": {"name": "mlops"}}]

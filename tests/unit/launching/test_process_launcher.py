@@ -51,6 +51,26 @@ def test_a_silent_server_is_gone_only_after_a_while(instance: dg.DagsterInstance
     assert "has not answered" in str(result.msg)
 
 
+def test_a_silence_that_ended_unseen_is_not_held_against_a_later_run(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run ends while the server is silent; nobody asks it again for an hour."""
+    clock = [0.0]
+    monkeypatch.setattr("mlops_assets.launching.process.time.monotonic", lambda: clock[0])
+    launcher = ProcessRunLauncher(watch=True)
+    early = launched(instance, "one")
+    assert launcher.check_run_worker_health(early).status is WorkerStatus.RUNNING
+    clock[0] = 3600
+    late = early._replace(run_id="2")
+    assert launcher.check_run_worker_health(late).status is WorkerStatus.RUNNING
+    beside = early._replace(run_id="3")
+    assert launcher.check_run_worker_health(beside).status is WorkerStatus.RUNNING
+    clock[0] = 3600 + launcher.unreachable_seconds
+    for lost in (late, beside):
+        assert launcher.check_run_worker_health(lost).status is WorkerStatus.NOT_FOUND
+    assert launcher._silent_since == {}
+
+
 def test_a_run_without_a_noted_server_counts_as_running(instance: dg.DagsterInstance) -> None:
     health = ProcessRunLauncher(watch=True).check_run_worker_health(make_run(instance, {}))
     assert health.status is WorkerStatus.RUNNING

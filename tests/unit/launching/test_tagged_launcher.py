@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
 from dagster._core.launcher.base import LaunchRunContext, ResumeRunContext, WorkerStatus
 from dagster._core.test_utils import instance_for_test
+from dagster._daemon.monitoring.run_monitoring import check_run_timeout
 from launching_runs import RecordingLauncher, make_run
 
 from mlops_assets.errors import EnvironmentProblemError
 from mlops_assets.launching import TaggedRunLauncher
 from mlops_assets.launching.command_line import WORKER_TAG, settle_dead_runs, worker_tag
 from mlops_assets.launching.launcher import CLASSES
+from mlops_assets.launching.overtime import is_over_time
 from resources.processes import start_ticks
 
 CONFIG = {
@@ -36,7 +40,12 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with instance_for_test(overrides={"run_launcher": CONFIG}) as made:
+    overrides = {
+        "run_launcher": CONFIG,
+        "run_retries": {"enabled": True, "max_retries": 1},
+        "run_monitoring": {"enabled": True, "max_runtime_seconds": 60},
+    }
+    with instance_for_test(overrides=overrides) as made:
         yield made
 
 
@@ -129,11 +138,49 @@ def test_a_killed_command_is_noticed_and_its_run_settled(instance: dg.DagsterIns
     assert statuses == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
 
 
-def _started(run_id: str) -> dg.EventLogEntry:
-    import time
-
+def _started(run_id: str, seconds_ago: float = 0) -> dg.EventLogEntry:
     event = dg.DagsterEvent("PIPELINE_START", "lifecycle", message="")
-    return dg.EventLogEntry(None, "info", "", run_id, time.time(), dagster_event=event)
+    at = time.time() - seconds_ago
+    return dg.EventLogEntry(None, "info", "", run_id, at, dagster_event=event)
+
+
+@pytest.mark.parametrize(
+    ("tags", "instance_seconds"), [({"dagster/max_runtime": "60"}, 0), ({}, 60)]
+)
+def test_a_run_that_takes_too_long_is_not_started_again(
+    instance: dg.DagsterInstance, tags: dict[str, str], instance_seconds: float
+) -> None:
+    """Dagster's own monitoring stops it; its own retries look at ``dagster/will_retry``."""
+    run = launch(instance, **{"mlops/launcher": "docker", "dagster/max_retries": "2", **tags})
+    instance.handle_new_event(_started(run.run_id, seconds_ago=100))
+    (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
+    check_run_timeout(instance, record, logging.getLogger("test"), instance_seconds)
+    failed = instance.get_run_by_id(run.run_id)
+    assert failed is not None
+    assert failed.status is dg.DagsterRunStatus.FAILURE
+    assert failed.tags["dagster/will_retry"] == "false"
+
+
+def test_a_run_that_is_stopped_in_time_keeps_its_retries(instance: dg.DagsterInstance) -> None:
+    asked = {"mlops/launcher": "docker", "dagster/max_retries": "2", "dagster/max_runtime": "60"}
+    run = launch(instance, **asked)
+    instance.handle_new_event(_started(run.run_id))
+    assert instance.run_launcher.terminate(run.run_id)
+    stopped = instance.get_run_by_id(run.run_id)
+    assert stopped is not None
+    assert stopped.tags["dagster/max_retries"] == "2"
+    assert not instance.run_launcher.terminate("nobody")
+
+
+def test_time_is_counted_as_dagster_counts_it(instance: dg.DagsterInstance) -> None:
+    run = launch(instance, **{"dagster/max_runtime": "soon", "mlops/launcher": "docker"})
+    instance.handle_new_event(_started(run.run_id, seconds_ago=100))
+    (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
+    assert not is_over_time(record, 60)
+    instance.add_run_tags(run.run_id, {"dagster/max_runtime": ""})
+    (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
+    assert is_over_time(record, 60)
+    assert not is_over_time(record, 0)
 
 
 def test_nothing_is_imported_that_is_not_configured() -> None:

@@ -304,6 +304,7 @@ def test_the_fallback_fires_only_when_nothing_else_did(
     )
     (request,) = fire(monday).run_requests
     assert request.run_key.startswith("fallback:shop/churn:")
+    assert request.tags["mlops/project"] == "shop/churn"
     publish(store, project.id.bundles_collection)
     assert "a model was trained" in fire(monday).skip_message
     assert fire(monday + timedelta(days=14)).run_requests

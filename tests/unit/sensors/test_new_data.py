@@ -57,6 +57,7 @@ def test_one_run_for_all_changed_sources_of_a_project() -> None:
         ],
         [["grocery", "household_spend", "raw", "x"]],
     ]
+    assert [request.tags["mlops/project"] for request in requests] == [str(FLIGHTS), str(GROCERY)]
 
 
 def test_the_same_request_twice_has_the_same_run_key() -> None:

@@ -62,7 +62,7 @@ def run(
             if error is not None:
                 raise error
 
-    tags = {SENSOR_NAME_TAG: sensor, "team": "shop", "project": "churn"}
+    tags = {SENSOR_NAME_TAG: sensor, **ProjectId("shop", "churn").run_tags}
     tags |= {RUN_KEY_TAG: key} if key else {}
     job = dg.define_asset_job("all").resolve(
         asset_graph=dg.Definitions(assets=[raw]).resolve_asset_graph()
@@ -94,6 +94,7 @@ def test_a_run_is_asked_for_again_after_its_time(
     assert request.run_key == f"{KEY} again 1"
     assert request.asset_selection == [dg.AssetKey(["shop", "churn", "raw", "a"])]
     assert request.tags["project"] == "churn"
+    assert request.tags["mlops/project"] == "shop/churn"
     assert "1 of 4" in request.tags["mlops/cause"]
 
 
