@@ -30,7 +30,8 @@ from resources.manifest_store import (
     locations_of,
     manifest_name,
 )
-from resources.s3 import S3Place, endpoint
+from resources.s3 import S3Place
+from resources.s3_client import endpoint
 from resources.s3_documents import Documents
 from resources.s3_folder import S3Folder
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources.s3 import s3_client
+from resources.s3_client import s3_client
 from resources.s3_server import S3Server
 from resources.s3_store import S3Store
 from tests.integration.s3.faulty import Proxy, Request, faulty_proxy, server_error

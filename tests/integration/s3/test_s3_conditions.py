@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
-from resources.s3 import s3_client
+from resources.s3_client import s3_client
 from resources.s3_store import S3Store
 from tests.integration.s3 import faulty
 

@@ -7,7 +7,7 @@ import pytest
 from mlops_assets.errors import StoreError
 from resources import s3_store
 from resources.manifest import Draft, Manifest
-from resources.s3 import s3_client
+from resources.s3_client import s3_client
 from resources.s3_documents import Documents
 from resources.s3_store import S3Store
 

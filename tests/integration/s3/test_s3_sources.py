@@ -19,7 +19,8 @@ from mlops_assets.keys import ProjectId
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.files import Files
 from mlops_assets.sources.objects import ObjectSet, find_objects
-from resources.s3 import S3Object, S3Place, s3_client
+from resources.s3 import S3Object, S3Place
+from resources.s3_client import s3_client
 from resources.s3_server import S3Server
 from resources.spark import spark_session
 from tests.integration.s3 import faulty

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
-from resources import s3
+from resources import s3, s3_client
 from resources.ledger import Ledger
 from resources.manifest import Draft, Manifest
 from resources.s3_store import S3Store
@@ -143,13 +143,13 @@ def test_names_stay_inside_the_store(store: S3Store, name: str) -> None:
 def test_damage_is_found_and_named(store: S3Store, tmp_path: Path) -> None:
     manifest = publish(store)
     key = f"{store.place.prefix}/{manifest.location}/part.parquet"
-    s3.s3_client().put_object(Bucket=store.place.bucket, Key=key, Body=b"BODY")
+    s3_client.s3_client().put_object(Bucket=store.place.bucket, Key=key, Body=b"BODY")
     with pytest.raises(StoreError, match=r"part\.parquet: a file was changed"):
         other_machine(store, tmp_path).path(manifest)
     store.path(manifest)  # the copy that was checked when it was made
     with pytest.raises(StoreError, match="a file was changed"):
         store.verify(manifest)
-    s3.s3_client().delete_object(Bucket=store.place.bucket, Key=key)
+    s3_client.s3_client().delete_object(Bucket=store.place.bucket, Key=key)
     with pytest.raises(StoreError, match=r"part\.parquet: a file is missing"):
         other_machine(store, tmp_path).path(manifest)
 
@@ -157,7 +157,7 @@ def test_damage_is_found_and_named(store: S3Store, tmp_path: Path) -> None:
 def test_an_added_file_is_found(store: S3Store) -> None:
     manifest = publish(store)
     key = f"{store.place.prefix}/{manifest.location}/more.parquet"
-    s3.s3_client().put_object(Bucket=store.place.bucket, Key=key, Body=b"x")
+    s3_client.s3_client().put_object(Bucket=store.place.bucket, Key=key, Body=b"x")
     with pytest.raises(StoreError, match="a file was added"):
         store.verify(manifest)
 
@@ -277,7 +277,7 @@ def test_a_listing_that_stays_in_doubt_is_an_error_never_empty(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     publish(store)
-    monkeypatch.setattr(s3.time, "sleep", lambda _: None)
+    monkeypatch.setattr(s3_client.time, "sleep", lambda _: None)
     proxy.plan(fault, times=1000, method="GET", part="list-type=2")
     with pytest.raises(StoreError, match="S3"):
         store.latest(NAME)
@@ -293,7 +293,7 @@ def test_an_answer_that_never_comes_is_said(
     store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 1)
     with pytest.raises(StoreError, match="did not answer") as caught:
         store.latest(NAME)
     assert "AWS_ENDPOINT_URL_S3" in str(caught.value)
@@ -303,7 +303,7 @@ def test_wrong_credentials_are_said_without_them(
     store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-word")
-    monkeypatch.setattr(s3, "_client", s3._client.__wrapped__)
+    monkeypatch.setattr(s3_client, "_client", s3_client._client.__wrapped__)
     with pytest.raises(StoreError, match="credentials in the environment") as caught:
         store.latest(NAME)
     assert "very-secret-word" not in str(caught.value)
@@ -345,7 +345,7 @@ def test_everything_is_encrypted_as_asked(
     for name, value in wanted.items():
         monkeypatch.setenv(name, value)
     try:
-        client = s3.s3_client()
+        client = s3_client.s3_client()
         bucket = f"encrypted-{uuid.uuid4().hex[:8]}"  # moto's memory outlives its server
         client.create_bucket(Bucket=bucket)
         publish(S3Store(f"s3://{bucket}/x", cache=tmp_path))
