@@ -20,9 +20,9 @@ from resources.s3_client import (
     TakenError,
     attempted,
     endpoint,
-    s3_client,
 )
 from resources.s3_conditions import require_conditions
+from resources.s3_transfer import Target, fetch, send
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """The form of a bucket's name. What has another may be a secret, and is not shown."""
@@ -113,8 +113,8 @@ class S3Place:
                 raise
 
     def _create(self, name: str, body: bytes, mark: str) -> None:
-        def put() -> None:
-            s3_client().put_object(
+        def put(client: Any) -> None:
+            client.put_object(
                 Bucket=self.bucket,
                 Key=self.key(name),
                 Body=body,
@@ -135,8 +135,8 @@ class S3Place:
             StoreError: There is no such key, or it could not be read.
         """
 
-        def get() -> bytes:
-            answer = s3_client().get_object(Bucket=self.bucket, Key=self.key(name))
+        def get(client: Any) -> bytes:
+            answer = client.get_object(Bucket=self.bucket, Key=self.key(name))
             body: bytes = answer["Body"].read()
             return body
 
@@ -149,9 +149,9 @@ class S3Place:
             StoreError: There is no such key, it could not be read, or it ends before.
         """
 
-        def get() -> bytes:
+        def get(client: Any) -> bytes:
             wanted = f"bytes={start}-{start + count - 1}"
-            answer = s3_client().get_object(Bucket=self.bucket, Key=self.key(name), Range=wanted)
+            answer = client.get_object(Bucket=self.bucket, Key=self.key(name), Range=wanted)
             body: bytes = answer["Body"].read()
             if len(body) != count:
                 raise BrokenAnswerError(f"{len(body):,} of {count:,} bytes")
@@ -196,8 +196,8 @@ class S3Place:
     def head(self, name: str) -> S3Object | None:
         """What a listing would say of one key; None when there is none."""
 
-        def head() -> S3Object:
-            item = s3_client().head_object(Bucket=self.bucket, Key=self.key(name))
+        def head(client: Any) -> S3Object:
+            item = client.head_object(Bucket=self.bucket, Key=self.key(name))
             return S3Object(
                 self.key(name), item["ContentLength"], item["ETag"], item["LastModified"]
             )
@@ -214,13 +214,7 @@ class S3Place:
             StoreError: It could not be written, or has another size there.
         """
         size = path.stat().st_size
-
-        def put() -> None:
-            s3_client().upload_file(
-                str(path), self.bucket, self.key(name), ExtraArgs=dict(self.encryption)
-            )
-
-        attempted(put, f"{self.uri}/{name}", "written")
+        send(path, self._target(name), self.encryption)
         there = self.head(name)
         if there is None or there.bytes != size:
             raise StoreError(
@@ -237,11 +231,10 @@ class S3Place:
         Raises:
             StoreError: There is no such key, or it could not be read.
         """
+        fetch(self._target(name), path)
 
-        def get() -> None:
-            s3_client().download_file(self.bucket, self.key(name), str(path))
-
-        attempted(get, f"{self.uri}/{name}", "read")
+    def _target(self, name: str) -> Target:
+        return Target(self.bucket, self.key(name), f"{self.uri}/{name}")
 
     def delete(self, names: list[str]) -> None:
         """Remove keys; nothing happens to those that are gone.
@@ -252,7 +245,7 @@ class S3Place:
         for start in range(0, len(names), 1000):
             keys = [{"Key": self.key(name)} for name in names[start : start + 1000]]
             request = {"Bucket": self.bucket, "Delete": {"Objects": keys, "Quiet": True}}
-            answer = attempted(partial(s3_client().delete_objects, **request), self.uri, "deleted")
+            answer = attempted(partial(_delete, request), self.uri, "deleted", is_large=True)
             if answer.get("Errors"):
                 first = answer["Errors"][0]
                 raise StoreError(
@@ -264,15 +257,19 @@ class S3Place:
 
     def _writer(self, key: str) -> str | None:
         found = attempted(
-            lambda: s3_client().head_object(Bucket=self.bucket, Key=key), self.uri, "read"
+            lambda client: client.head_object(Bucket=self.bucket, Key=key), self.uri, "read"
         )
         writer: str | None = found.get("Metadata", {}).get(_WRITER)
         return writer
 
 
-def _page(request: dict[str, str]) -> dict[str, Any]:
+def _delete(request: dict[str, Any], client: Any) -> Any:
+    return client.delete_objects(**request)
+
+
+def _page(request: dict[str, str], client: Any) -> dict[str, Any]:
     """One page of a listing, checked for being one."""
-    page: dict[str, Any] = s3_client().list_objects_v2(**request)
+    page: dict[str, Any] = client.list_objects_v2(**request)
     contents = page.get("Contents", [])
     if "IsTruncated" not in page:
         raise BrokenAnswerError("a listing without an end")

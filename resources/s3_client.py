@@ -1,4 +1,4 @@
-"""How S3 is asked: one client for a process, broken answers asked for again, refusals explained.
+"""How S3 is asked: one client for a process, one deadline for each request, refusals explained.
 
 Credentials, region and endpoint come from where boto3 always finds them: ``AWS_ACCESS_KEY_ID``,
 ``AWS_PROFILE``, an instance's role, ``AWS_REGION``, ``AWS_ENDPOINT_URL_S3``.
@@ -17,11 +17,22 @@ from mlops_assets.errors import EnvironmentProblemError, StoreError
 
 T = TypeVar("T")
 
-ATTEMPTS = 5
-"""How often an operation is tried whose answer broke off; boto3 itself repeats refused requests."""
+DEADLINE_SECONDS = 150.0
+"""So long is a request repeated, all tries together; boto3 itself repeats nothing."""
+SMALL_SECONDS = 20.0
+"""So long may a server be silent about a small request before it is asked again."""
+LARGE_SECONDS = 60.0
+"""The same about a request that moves or removes much."""
+CONNECT_SECONDS = 5.0
+_LONGEST_PAUSE = 5.0
 _GONE = {"NoSuchKey", "404", "NotFound"}
 _TAKEN = {"PreconditionFailed", "412"}
-_BUSY = {"ConditionalRequestConflict", "409"}
+_PASSING = {
+    *("ConditionalRequestConflict", "OperationAborted", "409"),
+    *("RequestTimeout", "RequestTimeoutException", "SlowDown", "BandwidthLimitExceeded"),
+    *("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"),
+}
+"""Refusals that another try may overcome, besides every status from 500."""
 FIXES = {
     "NoSuchBucket": "create the bucket, or correct the address",
     "403": "correct the credentials in the environment, or what they may do",
@@ -32,10 +43,29 @@ FIXES = {
 }
 
 
-def s3_client() -> Any:
-    """The process's one client of S3, made when it is first used.
+class TakenError(StoreError):
+    """A key was there already."""
+
+
+class MissingError(StoreError):
+    """A key is not there."""
+
+
+class AwayError(StoreError):
+    """The server did not answer properly until the deadline."""
+
+
+class BrokenAnswerError(Exception):
+    """The server's answer is not whole."""
+
+
+def s3_client(silence_seconds: float = SMALL_SECONDS) -> Any:
+    """The process's client of S3, made when it is first used.
 
     A changed ``AWS_ENDPOINT_URL_S3`` or access key makes another one.
+
+    Args:
+        silence_seconds: How long it waits for a server that says nothing.
 
     Raises:
         EnvironmentProblemError: The settings in the environment do not fit together.
@@ -45,6 +75,7 @@ def s3_client() -> Any:
         os.environ.get("AWS_ACCESS_KEY_ID"),
         os.environ.get("AWS_PROFILE"),
         os.getpid(),
+        silence_seconds,
     )
 
 
@@ -53,16 +84,53 @@ def endpoint() -> str:
     return str(s3_client().meta.endpoint_url)
 
 
+def attempted(operation: Callable[[Any], T], where: str, verb: str, *, is_large: bool = False) -> T:
+    """The operation's answer; whatever may pass is asked for again until the deadline.
+
+    A server that hangs, refuses connections or starts late is waited for as one that answers 500.
+    The last try begins early enough to end, in silence, before the deadline.
+
+    Args:
+        operation: Sends one request by the client that it is given.
+        where: The address, for messages.
+        verb: What could not be done, for messages: ``read``, ``written``, …
+        is_large: Whether the request moves or removes much.
+
+    Raises:
+        TakenError: The key is there.
+        MissingError: There is no such key.
+        AwayError: There was no proper answer until the deadline.
+        StoreError: The server refused.
+    """
+    silence = LARGE_SECONDS if is_large else SMALL_SECONDS
+    client = s3_client(silence)
+    last_start = time.monotonic() + DEADLINE_SECONDS - silence
+    pause = 0.2
+    while True:
+        try:
+            return operation(client)
+        except Exception as error:
+            if not _is_of_s3(error):
+                raise
+            wait = pause * (0.5 + random.random())  # noqa: S311
+            if not _may_pass(error) or time.monotonic() + wait > last_start:
+                raise _explained(error, where, verb) from None
+        time.sleep(wait)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
 @cache
-def _client(endpoint: str | None, _key: str | None, _profile: str | None, _pid: int) -> Any:
+def _client(
+    endpoint: str | None, _key: str | None, _profile: str | None, _pid: int, silence: float
+) -> Any:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
     config = Config(
-        connect_timeout=5,
-        read_timeout=60,
-        retries={"mode": "standard", "total_max_attempts": 6},
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=silence,
+        retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=32,
         # Other servers than Amazon's do not all know the newer checksums.
         request_checksum_calculation="when_required",
@@ -82,72 +150,54 @@ def _client(endpoint: str | None, _key: str | None, _profile: str | None, _pid: 
         ) from error
 
 
-class TakenError(StoreError):
-    """A key was there already."""
+def _is_of_s3(error: Exception) -> bool:
+    """Whether an error is about the conversation with the server, and not about this machine."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return isinstance(error, BotoCoreError | ClientError) or _is_broken(error)
 
 
-class MissingError(StoreError):
-    """A key is not there."""
+def _may_pass(error: Exception) -> bool:
+    """Whether another try may succeed."""
+    from botocore.exceptions import ClientError
+
+    if isinstance(error, ClientError):
+        return _code(error) in _PASSING or _status(error) >= 500 or _status(error) == 429
+    return _is_broken(error) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
 
 
-class BrokenAnswerError(Exception):
-    """The server's answer is not whole."""
-
-
-def attempted(operation: Callable[[], T], where: str, verb: str) -> T:
-    """The operation's answer; broken answers are asked for again, refusals are errors."""
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+def _is_broken(error: Exception) -> bool:
+    """Whether there was no connection, no answer, or part of one."""
+    from botocore import exceptions
     from botocore.parsers import ResponseParserError
-    from s3transfer.exceptions import S3DownloadFailedError
+    from urllib3.exceptions import HTTPError
 
-    broken = (
-        *(BrokenAnswerError, HTTPClientError, ResponseParserError),
-        *(Boto3Error, S3DownloadFailedError),
-    )
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return operation()
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code not in _BUSY or attempt == ATTEMPTS:
-                raise _refusal(error, code, where, verb) from None
-        except broken as error:
-            inner = error.__context__
-            if isinstance(error, Boto3Error) and isinstance(inner, ClientError):
-                code = str(inner.response.get("Error", {}).get("Code", ""))
-                raise _refusal(inner, code, where, verb) from None
-            if attempt == ATTEMPTS:
-                raise _away(error, where, verb) from None
-        except BotoCoreError as error:
-            if not _is_broken_stream(error) or attempt == ATTEMPTS:
-                raise _away(error, where, verb) from None
-        time.sleep(min(0.1 * 2**attempt, 2.0) * (0.5 + random.random()))  # noqa: S311
-    raise AssertionError("unreachable")
-
-
-def _is_broken_stream(error: Exception) -> bool:
-    from botocore.exceptions import IncompleteReadError, ResponseStreamingError
-
-    return isinstance(error, IncompleteReadError | ResponseStreamingError)
-
-
-def _refusal(error: Exception, code: str, where: str, verb: str) -> StoreError:
-    if code in _TAKEN:
-        return TakenError("the name is taken", where=where)
-    if code in _GONE:
-        return MissingError("there is no such key", where=where)
-    return StoreError(
-        f"S3 refused: it could not be {verb}",
-        where=where,
-        found=_said(error),
-        fix=FIXES.get(code, "run again when S3 works; nothing was published"),
+    return isinstance(
+        error,
+        BrokenAnswerError
+        | ResponseParserError
+        | HTTPError
+        | ConnectionError
+        | exceptions.HTTPClientError
+        | exceptions.ConnectionError
+        | exceptions.IncompleteReadError,
     )
 
 
-def _away(error: Exception, where: str, verb: str) -> StoreError:
-    from botocore.exceptions import NoCredentialsError, PartialCredentialsError
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _explained(error: Exception, where: str, verb: str) -> StoreError:
+    """What the caller is told."""
+    from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
+
+    if isinstance(error, ClientError):
+        return _refusal(error, where, verb)
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return StoreError(
             f"there are no credentials for S3: it could not be {verb}",
@@ -155,11 +205,25 @@ def _away(error: Exception, where: str, verb: str) -> StoreError:
             fix="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the "
             "machine a role",
         )
-    return StoreError(
+    return AwayError(
         f"S3 did not answer properly: it could not be {verb}",
         where=where,
         found=_said(error),
         fix="look at AWS_ENDPOINT_URL_S3 and the network, then run again; nothing was published",
+    )
+
+
+def _refusal(error: Exception, where: str, verb: str) -> StoreError:
+    code = _code(error)
+    if code in _TAKEN:
+        return TakenError("the name is taken", where=where)
+    if code in _GONE:
+        return MissingError("there is no such key", where=where)
+    return (AwayError if _status(error) >= 500 else StoreError)(
+        f"S3 refused: it could not be {verb}",
+        where=where,
+        found=_said(error),
+        fix=FIXES.get(code, "run again when S3 works; nothing was published"),
     )
 
 

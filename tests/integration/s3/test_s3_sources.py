@@ -19,6 +19,7 @@ from mlops_assets.keys import ProjectId
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.files import Files
 from mlops_assets.sources.objects import ObjectSet, find_objects
+from resources import s3_client as asking
 from resources.s3 import S3Object, S3Place
 from resources.s3_client import s3_client
 from resources.s3_server import S3Server
@@ -147,7 +148,7 @@ def test_a_source_away_is_never_an_empty_one(
     s3_uri: str, context: SourceContext, proxy: faulty.Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(s3_uri, "in/a.parquet", b"x")
-    monkeypatch.setattr("resources.s3.time.sleep", lambda _: None)
+    monkeypatch.setattr(asking, "DEADLINE_SECONDS", asking.SMALL_SECONDS + 1)
     for fault in (faulty.server_error, faulty.cut_listing, faulty.empty_answer):
         proxy.faults.clear()
         proxy.plan(fault, times=1000, part="list-type=2")
