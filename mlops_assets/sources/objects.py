@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from mlops_assets.errors import NoFilesError, SourceError, StoreError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.own_store import refuse_store_keys
 from mlops_assets.sources.paths import SUFFIXES, FileSet, is_hidden
 from resources.s3 import S3Object, S3Place
 
@@ -73,8 +73,8 @@ def find_objects(uri: str, file_format: str, context: SourceContext) -> ObjectSe
         NoFilesError: There are none.
         SourceError: S3 does not answer, or the address is the engine's own store.
     """
-    _refuse_own_store(uri, context)
     place = S3Place.parse(uri)
+    refuse_store_keys(place.bucket, [place.prefix], context)
     wild = _WILD.search(place.prefix)
     try:
         found = _matching(place, wild.start(), file_format) if wild else _below(place, file_format)
@@ -82,6 +82,7 @@ def find_objects(uri: str, file_format: str, context: SourceContext) -> ObjectSe
         raise SourceError(
             error.problem, where=context.where, found=f"{error.where}: {error.found}", fix=error.fix
         ) from error
+    refuse_store_keys(place.bucket, [item.key for item in found.objects], context)
     _refuse_clashes(found, context)
     if not found.objects:
         raise NoFilesError(
@@ -186,15 +187,3 @@ def _refuse_clashes(found: ObjectSet, context: SourceContext) -> None:
                 expected="names without empty parts, none of which is another's folder",
                 fix="write the object under another name",
             )
-
-
-def _refuse_own_store(uri: str, context: SourceContext) -> None:
-    store = os.environ.get("MLOPS_STORE_URI", "").rstrip("/")
-    if is_s3(store) and f"{uri.rstrip('/')}/".startswith(f"{store}/"):
-        raise SourceError(
-            "a source cannot read the engine's own store",
-            where=context.where,
-            found=uri,
-            expected="an address outside MLOPS_STORE_URI",
-            fix="read the data where their owner publishes them",
-        )

@@ -16,6 +16,7 @@ import pytest
 from mlops_assets.config.sources import FilesSource
 from mlops_assets.errors import NoFilesError, SourceError
 from mlops_assets.keys import ProjectId
+from mlops_assets.monitoring.stream_files import find_stream_files
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.files import Files
 from mlops_assets.sources.objects import ObjectSet, find_objects
@@ -136,12 +137,45 @@ def test_keys_that_would_be_one_file_are_refused(
         find_objects("s3://bucket/in", "csv", context)
 
 
+@pytest.mark.parametrize("store", ["{0}/store", "{0}/store/", "s3://{1}//{2}//store//"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "{0}/store/other/team/raw",
+        "{0}//store/other/team/raw/",
+        "s3://{1}//{2}/store/other/team/raw/a.parquet",
+        "{0}/x/../store/other/team/raw",
+        "{0}/./store",
+        "{0}/stor?/other/team/raw/a.parquet",
+        "{0}/*/other/team/raw",
+        "{0}/**/*.parquet",
+        "{0}",
+    ],
+)
 def test_the_engines_own_store_is_no_source(
+    s3_uri: str,
+    context: SourceContext,
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
+    uri: str,
+) -> None:
+    parts = (s3_uri, *s3_uri.removeprefix("s3://").split("/"))
+    put(s3_uri, "store/other/team/raw/a.parquet", b"theirs")
+    put(s3_uri, "store2/a.parquet", b"mine")
+    monkeypatch.setenv("MLOPS_STORE_URI", store.format(*parts))
+    with pytest.raises(SourceError, match="own store"):
+        find_objects(uri.format(*parts), "parquet", context)
+    with pytest.raises(SourceError, match="own store"):
+        find_stream_files(uri.format(*parts), "parquet", context)
+    assert names(f"{s3_uri}/store2", context) == ["a.parquet"]
+
+
+def test_a_store_that_is_the_whole_bucket_is_no_source(
     s3_uri: str, context: SourceContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLOPS_STORE_URI", f"{s3_uri}/store")
+    monkeypatch.setenv("MLOPS_STORE_URI", "s3://tests")
     with pytest.raises(SourceError, match="own store"):
-        find_objects(f"{s3_uri}/store/other/team/raw", "parquet", context)
+        find_objects(f"{s3_uri}/in", "parquet", context)
 
 
 def test_a_source_away_is_never_an_empty_one(
