@@ -79,9 +79,7 @@ def find_objects(uri: str, file_format: str, context: SourceContext) -> ObjectSe
     try:
         found = _matching(place, wild.start(), file_format) if wild else _below(place, file_format)
     except StoreError as error:
-        raise SourceError(
-            error.problem, where=context.where, found=f"{error.where}: {error.found}", fix=error.fix
-        ) from error
+        raise away(error, context.where) from error
     refuse_store_keys(place.bucket, [item.key for item in found.objects], context)
     _refuse_clashes(found, context)
     if not found.objects:
@@ -111,7 +109,7 @@ def fetch_object(found: ObjectSet, item: S3Object, base: Path) -> Path:
     try:
         found.place.download(found.name(item), draft)
     except StoreError as error:
-        raise SourceError(error.problem, where=error.where, found=error.found) from error
+        raise away(error, item.key) from error
     if draft.stat().st_size != item.bytes:
         raise SourceError(
             "an object changed while it was read",
@@ -122,6 +120,17 @@ def fetch_object(found: ObjectSet, item: S3Object, base: Path) -> Path:
         )
     draft.rename(path)
     return path
+
+
+def away(error: StoreError, where: str) -> SourceError:
+    """What S3 said, as the source's error: its problem and what to do stay as they are.
+
+    Args:
+        error: What S3 said.
+        where: Whose data they are.
+    """
+    found = f"{error.where}: {error.found}" if error.found else error.where
+    return SourceError(error.problem, where=where, found=found, fix=error.fix)
 
 
 def _below(place: S3Place, file_format: str) -> ObjectSet:

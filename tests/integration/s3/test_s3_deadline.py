@@ -149,11 +149,7 @@ def test_parts_are_repeated_one_by_one(
 def test_a_refused_part_leaves_no_upload(
     store: S3Store, s3_server_proxy: faulty.Proxy, tmp_path: Path
 ) -> None:
-    def denied(request: faulty.Request) -> faulty.Answer:
-        body = b"<Error><Code>AccessDenied</Code><Message>planned</Message></Error>"
-        return faulty.Answer(403, [("Content-Type", "application/xml")], body)
-
-    s3_server_proxy.plan(denied, method="PUT", part="partNumber=2")
+    s3_server_proxy.plan(faulty.denied, method="PUT", part="partNumber=2")
     with pytest.raises(StoreError, match="could not be written"):
         store.place.upload(_file(tmp_path, 40 * MIB), "file")
     place = store.place

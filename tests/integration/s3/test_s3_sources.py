@@ -18,8 +18,10 @@ from mlops_assets.errors import NoFilesError, SourceError
 from mlops_assets.keys import ProjectId
 from mlops_assets.monitoring.stream_files import find_stream_files
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.executor_objects import _heads, footers
 from mlops_assets.sources.files import Files
 from mlops_assets.sources.objects import ObjectSet, find_objects
+from mlops_assets.tables.executor_tasks import RemoteFile
 from resources import s3_client as asking
 from resources.s3 import S3Object, S3Place
 from resources.s3_client import s3_client
@@ -190,6 +192,32 @@ def test_a_source_away_is_never_an_empty_one(
             find_objects(f"{s3_uri}/in", "parquet", context)
         assert not isinstance(raised.value, NoFilesError)
         assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(raised.value)
+
+
+@pytest.mark.parametrize("fault", [faulty.server_error, faulty.denied, faulty.cut_body])
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_s3_in_trouble_is_no_corrupt_file(
+    s3_uri: str,
+    context: SourceContext,
+    proxy: faulty.Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: faulty.Fault,
+    kind: str,
+) -> None:
+    put(s3_uri, f"in/a.{kind}", parquet(0, 3))
+    found = find_objects(f"{s3_uri}/in", kind, context)
+    monkeypatch.setattr(asking, "DEADLINE_SECONDS", asking.SMALL_SECONDS + 1)
+    proxy.plan(fault, times=1000, method="GET", part=f"a.{kind}")
+    with pytest.raises(SourceError, match="S3") as raised:
+        if kind == "csv":
+            _heads(found, context)
+        else:
+            files = [RemoteFile(found.place.bucket, i.key, i.bytes) for i in found.objects]
+            footers(files, context.where)
+    assert "corrupt" not in str(raised.value)
+    assert raised.value.where == context.where
+    wanted = "allow s3:GetObject" if fault is faulty.denied else "run again"
+    assert wanted in str(raised.value.fix)
 
 
 @pytest.fixture
