@@ -1,6 +1,7 @@
 """What stores of all kinds have in common: versions by manifests, over keys that are created once.
 
 <collection>/_manifests/000001.json    numbered or named, created once, never changed
+<collection>/_by_content/000001-…      which content a number has (resources.content_index)
 <collection>/_data/<folder>/…          the files of a version
 """
 
@@ -9,16 +10,20 @@ from __future__ import annotations
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
+from resources.content_index import INDEX, content_mark, entry_key, read_entries
 from resources.manifest import Draft, FileEntry, Manifest
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 MANIFESTS = "_manifests"
 DATA = "_data"
@@ -28,10 +33,12 @@ _LOCATION = re.compile(rf"{_KEY.pattern}/{DATA}/[A-Za-z0-9-]+")
 _MANIFEST_FILE = re.compile(rf"({_WORD})\.json")
 _MANIFEST = re.compile(rf".*/{MANIFESTS}/{_MANIFEST_FILE.pattern}")
 _NUMBER = re.compile(r"\d{6,}")
-_TOGETHER = 16
-"""Manifests that are read at a time while one is looked for."""
 _RECENT = 100
 """More publishers than that are never at work on one collection at once."""
+
+
+class DamagedManifestError(StoreError):
+    """A manifest is there and cannot be read."""
 
 
 class ManifestStore(ABC):
@@ -149,15 +156,22 @@ class ManifestStore(ABC):
         return self._load_all([(collection, checked(name)) for collection, name in places])
 
     def find(self, collection: str, data_version: str) -> Manifest | None:
-        """The newest version with this content."""
-        newest_first = self._numbers(collection)[::-1]
-        for start in range(0, len(newest_first), _TOGETHER):
-            numbers = newest_first[start : start + _TOGETHER]
-            names = [(collection, _number_name(number)) for number in numbers]
-            for manifest in self._load_all(names):
-                if manifest.data_version == data_version:
-                    return manifest
-        return None
+        """The newest version with this content; one whose manifest is damaged is none."""
+        marks = read_entries(self._listed(f"{checked(collection)}/{INDEX}"))
+        numbers = self._numbers(collection)
+        unknown = [number for number in numbers if number not in marks]
+        for manifest in self._together(lambda n: self._readable(collection, n), unknown):
+            if manifest is not None:
+                self._note(manifest)
+                marks[manifest.sequence] = content_mark(manifest.data_version)
+        wanted = content_mark(data_version)
+        same = (number for number in reversed(numbers) if marks.get(number) == wanted)
+        found = (self._readable(collection, number) for number in same)
+        return next((m for m in found if m is not None and m.data_version == data_version), None)
+
+    def read_all(self, keys: Sequence[str]) -> list[bytes]:
+        """Contents of keys, in their order."""
+        return self._together(self.read, keys)
 
     def _publish(self, collection: str, staged: Path, draft: Draft, name: str | None) -> Manifest:
         folder = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
@@ -209,7 +223,22 @@ class ManifestStore(ABC):
         )
         body = manifest.model_dump_json(indent=1, exclude_none=True).encode()
         self._create(manifest_key(collection, name), body)
+        if is_number:
+            self._note(manifest)
         return manifest
+
+    def _note(self, manifest: Manifest) -> None:
+        """Add a version to the index of contents; who cannot leaves it to who looks next."""
+        key = entry_key(manifest.collection, manifest.sequence, manifest.data_version)
+        with suppress(StoreError):
+            self._create(key, manifest.data_version.encode())
+
+    def _readable(self, collection: str, number: int) -> Manifest | None:
+        """A version, unless its manifest is damaged."""
+        try:
+            return self.version(collection, number)
+        except DamagedManifestError:
+            return None
 
     def _numbers(self, collection: str) -> list[int]:
         names = self._manifest_names(checked(collection))
@@ -225,7 +254,11 @@ class ManifestStore(ABC):
 
     def _load_all(self, places: Sequence[tuple[str, str]]) -> list[Manifest]:
         """The manifests of some collections and names, in this order."""
-        return [self._load(*place) for place in places]
+        return self._together(lambda place: self._load(*place), places)
+
+    def _together(self, function: Callable[[T], R], things: Sequence[T]) -> list[R]:
+        """A function's answers for some things, in their order."""
+        return [function(thing) for thing in things]
 
     def _manifest_at(self, key: str) -> Manifest:
         try:
@@ -322,12 +355,12 @@ def parse_manifest(body: bytes, where: object) -> Manifest:
     """Read a manifest.
 
     Raises:
-        StoreError: It is damaged.
+        DamagedManifestError: It is damaged.
     """
     try:
         return Manifest.model_validate_json(body)
     except ValidationError as error:
-        raise StoreError(
+        raise DamagedManifestError(
             "the manifest cannot be read",
             where=where,
             found=f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}",

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources import durable
@@ -34,6 +35,9 @@ from resources.s3 import S3Place
 from resources.s3_client import endpoint
 from resources.s3_documents import Documents
 from resources.s3_folder import S3Folder
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _PARALLEL = 16
 
@@ -234,9 +238,9 @@ class S3Store(ManifestStore):
     def _forget(self, key: str) -> None:
         _DOCUMENTS.forget(self.place, key)
 
-    def _load_all(self, places: Sequence[tuple[str, str]]) -> list[Manifest]:
+    def _together(self, function: Callable[[T], R], things: Sequence[T]) -> list[R]:
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            return list(pool.map(lambda place: self._load(*place), places))
+            return list(pool.map(function, things))
 
     def _listed(self, folder: str) -> list[str]:
         return [key.removeprefix(f"{folder}/") for key in self._keys(folder)]

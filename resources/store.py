@@ -148,6 +148,14 @@ class Store(Protocol):
         """
         ...
 
+    def read_all(self, keys: Sequence[str]) -> list[bytes]:
+        """Contents of keys, in their order; from S3 many at a time.
+
+        Raises:
+            StoreError: One of them is not there.
+        """
+        ...
+
     def keys(self, prefix: str) -> list[str]:
         """All keys below a prefix, in order."""
         ...

@@ -348,7 +348,7 @@ def test_everything_is_encrypted_as_asked(
         heads = [client.head_object(Bucket=bucket, Key=item["Key"]) for item in found]
     finally:
         server.stop()
-    assert len(heads) == 3
+    assert len(heads) == 4
     assert {head["ServerSideEncryption"] for head in heads} == {wanted["MLOPS_S3_SSE"]}
     keys = {head.get("SSEKMSKeyId") for head in heads}
     assert keys == {wanted.get("MLOPS_S3_SSE_KMS_KEY_ID")}
