@@ -20,13 +20,13 @@ from pydantic import ValidationError
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources.content_index import INDEX, content_mark, entry_key, read_entries
+from resources.garbage import DATA
 from resources.manifest import Draft, FileEntry, Manifest
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 MANIFESTS = "_manifests"
-DATA = "_data"
 _WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _KEY = re.compile(rf"{_WORD}(/{_WORD})*")
 _LOCATION = re.compile(rf"{_KEY.pattern}/{DATA}/[A-Za-z0-9-]+")
@@ -37,7 +37,11 @@ _RECENT = 100
 """More publishers than that are never at work on one collection at once."""
 
 
-class DamagedManifestError(StoreError):
+class DamageError(StoreError):
+    """Something in the store is not as it was published."""
+
+
+class DamagedManifestError(DamageError):
     """A manifest is there and cannot be read."""
 
 
@@ -223,15 +227,17 @@ class ManifestStore(ABC):
         )
         body = manifest.model_dump_json(indent=1, exclude_none=True).encode()
         self._create(manifest_key(collection, name), body)
-        if is_number:
-            self._note(manifest)
+        self._note(manifest)
         return manifest
 
     def _note(self, manifest: Manifest) -> None:
         """Add a version to the index of contents; who cannot leaves it to who looks next."""
-        key = entry_key(manifest.collection, manifest.sequence, manifest.data_version)
         with suppress(StoreError):
-            self._create(key, manifest.data_version.encode())
+            self._create(_index_key(manifest), manifest.data_version.encode())
+
+    def _note_missing(self, manifests: Sequence[Manifest], known: set[str]) -> None:
+        """Add versions to the index that have no entry among the keys that are known."""
+        self._together(self._note, [m for m in manifests if _index_key(m) not in known])
 
     def _readable(self, collection: str, number: int) -> Manifest | None:
         """A version, unless its manifest is damaged."""
@@ -250,7 +256,7 @@ class ManifestStore(ABC):
         return sorted(match[1] for match in found if match)
 
     def _load(self, collection: str, name: str) -> Manifest:
-        return self._manifest_at(manifest_key(collection, name))
+        return self.manifest_at(manifest_key(collection, name))
 
     def _load_all(self, places: Sequence[tuple[str, str]]) -> list[Manifest]:
         """The manifests of some collections and names, in this order."""
@@ -260,14 +266,15 @@ class ManifestStore(ABC):
         """A function's answers for some things, in their order."""
         return [function(thing) for thing in things]
 
-    def _manifest_at(self, key: str) -> Manifest:
+    def manifest_at(self, key: str) -> Manifest:
+        """The version whose manifest is this key."""
         try:
             return parse_manifest(self._read(key), f"{self.uri}/{key}")
         except StoreError:
-            self._forget(key)
+            self.forget(key)
             raise
 
-    def _forget(self, key: str) -> None:  # noqa: B027 - a store that remembers nothing needs none
+    def forget(self, key: str) -> None:  # noqa: B027 - a store that remembers nothing needs none
         """Read a key anew when it is next asked for."""
 
     def _is_referenced(self, collection: str, location: str, name: str | None) -> bool:
@@ -351,6 +358,11 @@ def manifest_name(key: str) -> str | None:
     return match[1] if match else None
 
 
+def _index_key(manifest: Manifest) -> str:
+    version = manifest.name or _number_name(manifest.sequence)
+    return entry_key(manifest.collection, version, manifest.data_version, manifest.location)
+
+
 def parse_manifest(body: bytes, where: object) -> Manifest:
     """Read a manifest.
 
@@ -368,10 +380,10 @@ def parse_manifest(body: bytes, where: object) -> Manifest:
         ) from error
 
 
-def damage(manifest: Manifest, where: object, problem: str) -> StoreError:
+def damage(manifest: Manifest, where: object, problem: str) -> DamageError:
     """The error about a version that is not as it was published."""
     version = manifest.name or f"version {manifest.sequence}"
-    return StoreError(
+    return DamageError(
         problem,
         where=where,
         expected=f"{version} of {manifest.collection} as it was published",

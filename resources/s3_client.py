@@ -36,7 +36,8 @@ _PASSING = {
 FIXES = {
     "NoSuchBucket": "create the bucket, or correct the address",
     "403": "correct the credentials in the environment, or what they may do",
-    "AccessDenied": "allow s3:GetObject, s3:PutObject, s3:ListBucket and s3:DeleteObject on it",
+    "AccessDenied": "allow s3:GetObject, s3:PutObject, s3:ListBucket, s3:DeleteObject, "
+    "s3:ListBucketMultipartUploads, s3:ListMultipartUploadParts and s3:AbortMultipartUpload on it",
     "InvalidAccessKeyId": "correct the credentials in the environment",
     "SignatureDoesNotMatch": "correct the credentials in the environment",
     "ExpiredToken": "renew the credentials",

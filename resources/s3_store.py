@@ -7,9 +7,9 @@ manifest, written with a condition that its key is free, names them.
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -18,10 +18,10 @@ from typing import TypeVar
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources import durable
+from resources.garbage import DATA, Removed
 from resources.local_store import LocalStore, seal
 from resources.manifest import Draft, FileEntry, Manifest
 from resources.manifest_store import (
-    DATA,
     ManifestStore,
     checked,
     checked_location,
@@ -35,6 +35,7 @@ from resources.s3 import S3Place
 from resources.s3_client import endpoint
 from resources.s3_documents import Documents
 from resources.s3_folder import S3Folder
+from resources.s3_garbage import describe, old_probes, old_uploads, throw_away, unknown_folders
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -88,9 +89,10 @@ class S3Store(ManifestStore):
 
     def verify(self, manifest: Manifest) -> None:
         """Read every byte from S3 again and compare."""
-        for entry in manifest.entries:
-            (self._local.root / _key(entry)).unlink(missing_ok=True)
-        self._fetch(manifest)
+        self._together(
+            lambda entry: self._fetch_file(manifest, entry, keep=self._is_here(entry)),
+            manifest.entries,
+        )
         if manifest.location:
             self._require_no_more(manifest)
 
@@ -137,46 +139,60 @@ class S3Store(ManifestStore):
         """All keys below a prefix, in order."""
         return self._keys(checked(prefix))
 
-    def collect_garbage(self, older_than: timedelta) -> list[str]:
-        """Remove old data folders that no manifest names, and local copies not used since."""
+    def everything(self, below: str = "") -> list[str]:
+        """All keys below a prefix, or in the store, in order; copies are not looked at."""
+        return sorted(self.place.name(i.key) for i in self.place.listing(_below(below)))
+
+    def collect_garbage(
+        self, older_than: timedelta, *, below: str = "", dry_run: bool = False
+    ) -> list[Removed]:
+        """Remove old data folders that no manifest names, and uploads that never ended."""
         before = datetime.now(UTC) - older_than
-        # Data folders are listed before manifests are read: one published meanwhile is named.
-        folders: dict[str, list[str]] = defaultdict(list)
-        young: set[str] = set()
-        for item in self.place.listing(""):
-            name = self.place.name(item.key)
-            head, found, tail = name.partition(f"/{DATA}/")
-            if found:
-                folder = f"{head}/{DATA}/{tail.partition('/')[0]}"
-                folders[folder].append(name)
-                young |= {folder} if item.changed >= before else set()
-        named = self._named_locations()
-        garbage = sorted(folder for folder in folders if folder not in named | young)
-        self.place.delete([name for folder in garbage for name in folders[folder]])
-        self._local.collect_garbage(older_than)
-        return garbage
+        prefix = _below(below)
+        folders = unknown_folders(self.place, prefix, before)
+        # They were listed before manifests are read: one published meanwhile is named.
+        named = self._named_locations(prefix) if folders else set()
+        folders = {name: folder for name, folder in folders.items() if name not in named}
+        probes = old_probes(self.place, before)
+        uploads = old_uploads(self.place, prefix, before)
+        if not dry_run:
+            self.place.delete([key for folder in folders.values() for key in folder.keys])
+            self.place.delete([self.place.name(item.key) for item in probes])
+            for upload in uploads:
+                throw_away(upload)
+        return sorted(
+            [Removed(name, folder.bytes) for name, folder in folders.items()]
+            + [Removed(self.place.name(item.key), item.bytes) for item in probes]
+            + [describe(self.place, upload) for upload in uploads]
+        )
 
     def _keys(self, prefix: str) -> list[str]:
         return sorted(self.place.name(i.key) for i in self.place.listing(f"{prefix}/"))
 
-    def _named_locations(self) -> set[str]:
-        names = [self.place.name(item.key) for item in self.place.listing("")]
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            manifests = pool.map(self._manifest_at, filter(manifest_name, names))
-            return {place for manifest in manifests for place in locations_of(manifest)}
+    def _named_locations(self, prefix: str) -> set[str]:
+        names = [self.place.name(item.key) for item in self.place.listing(prefix)]
+        manifests = self._together(self.manifest_at, list(filter(manifest_name, names)))
+        self._note_missing(manifests, set(names))
+        return {place for manifest in manifests for place in locations_of(manifest)}
 
     def _fetch(self, manifest: Manifest) -> None:
+        self._touch(manifest)
         missing = [entry for entry in manifest.entries if not self._is_here(entry)]
         if missing:
-            with ThreadPoolExecutor(_PARALLEL) as pool:
-                list(pool.map(lambda entry: self._fetch_file(manifest, entry), missing))
+            self._together(lambda entry: self._fetch_file(manifest, entry), missing)
+
+    def _touch(self, manifest: Manifest) -> None:
+        """Let copies be used now: those that nobody used for long are removed (`mlops clean`)."""
+        for location in locations_of(manifest) - {""}:
+            with suppress(FileNotFoundError):
+                os.utime(self._local.root / checked_location(location))
 
     def _is_here(self, entry: FileEntry) -> bool:
         path = self._local.root / _key(entry)
         return path.is_file() and path.stat().st_size == entry.bytes
 
-    def _fetch_file(self, manifest: Manifest, entry: FileEntry) -> None:
-        """Copy a file here, whole and unchanged or not at all."""
+    def _fetch_file(self, manifest: Manifest, entry: FileEntry, *, keep: bool = True) -> None:
+        """Copy a file here, whole and unchanged or not at all; or only look whether it is."""
         scratch = self._local.root / ".staging"
         durable.make_directory(scratch)
         draft = scratch / f"{uuid.uuid4().hex}.part"
@@ -190,9 +206,10 @@ class S3Store(ManifestStore):
             if draft.stat().st_size != entry.bytes or durable.file_digest(draft) != entry.sha256:
                 where = f"{self.uri}/{_key(entry)}"
                 raise damage(manifest, where, "a file was changed or cut short")
-            target = self._local.root / _key(entry)
-            durable.make_directory(target.parent)
-            draft.rename(target)
+            if keep:
+                target = self._local.root / _key(entry)
+                durable.make_directory(target.parent)
+                draft.rename(target)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -212,13 +229,8 @@ class S3Store(ManifestStore):
         durable.move_directory(staged, self._local.root / location)
         return files
 
-    def _upload(self, staged: Path, location: str, files: Iterable[FileEntry]) -> None:
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            list(
-                pool.map(
-                    lambda e: self.place.upload(staged / e.path, f"{location}/{e.path}"), files
-                )
-            )
+    def _upload(self, staged: Path, location: str, files: Sequence[FileEntry]) -> None:
+        self._together(lambda e: self.place.upload(staged / e.path, f"{location}/{e.path}"), files)
 
     def _withdraw(self, location: str) -> None:
         durable.remove_tree(self._local.root / location)
@@ -235,7 +247,8 @@ class S3Store(ManifestStore):
         """What was created is never changed, so it is asked for once."""
         return _DOCUMENTS.get(self.place, key)
 
-    def _forget(self, key: str) -> None:
+    def forget(self, key: str) -> None:
+        """Ask for a key again when it is next read."""
         _DOCUMENTS.forget(self.place, key)
 
     def _together(self, function: Callable[[T], R], things: Sequence[T]) -> list[R]:
@@ -250,6 +263,10 @@ class S3Store(ManifestStore):
 
 
 _DOCUMENTS = Documents()
+
+
+def _below(prefix: str) -> str:
+    return f"{checked(prefix)}/" if prefix else ""
 
 
 def _key(entry: FileEntry) -> str:

@@ -18,6 +18,7 @@ import pytest
 
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
 from resources import s3, s3_client
+from resources.garbage import Removed
 from resources.ledger import Ledger
 from resources.manifest import Draft, Manifest
 from resources.s3_store import S3Store
@@ -182,7 +183,10 @@ def test_garbage_is_what_nobody_sees_and_nobody_writes(store: S3Store) -> None:
         store._place(staged, f"{NAME}/_data/20260101T000000-left")  # as a killed writer leaves it
     assert store.collect_garbage(timedelta(hours=1)) == []
     time.sleep(1.1)
-    assert store.collect_garbage(timedelta(seconds=1)) == [f"{NAME}/_data/20260101T000000-left"]
+    left = Removed(f"{NAME}/_data/20260101T000000-left", 1)
+    assert store.collect_garbage(timedelta(seconds=1), dry_run=True) == [left]
+    assert store.collect_garbage(timedelta(seconds=1), below="team/other") == []
+    assert store.collect_garbage(timedelta(seconds=1), below="team") == [left]
     store.verify(manifest)
     store.verify(combined)
 

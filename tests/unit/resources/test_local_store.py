@@ -16,6 +16,7 @@ import pytest
 
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
 from resources import durable
+from resources.garbage import Removed
 from resources.local_store import LocalStore
 from resources.manifest import Column, Draft, Manifest
 from resources.store import open_store
@@ -198,7 +199,8 @@ def test_garbage_is_what_nobody_sees_and_nobody_writes(store: LocalStore) -> Non
     young = unnamed.with_name("20200101T000000-111111111111")
     young.mkdir()
     removed = store.collect_garbage(timedelta(hours=1))
-    assert removed == sorted(p.relative_to(store.root).as_posix() for p in (old, unnamed))
+    wanted = sorted(p.relative_to(store.root).as_posix() for p in (old, unnamed))
+    assert removed == [Removed(name, 1) for name in wanted]
     assert fresh.is_dir()
     assert active.is_dir()
     assert young.is_dir()
