@@ -20,7 +20,7 @@ BUCKET = "bench"
 
 def run() -> Report:
     """Both in fresh processes with an empty store, in turn; the best of each."""
-    from resources.s3 import s3_client
+    from resources.s3_client import s3_client
     from resources.s3_server import start_s3_server
 
     seconds: dict[str, list[float]] = {"folder": [], "S3": []}

@@ -138,7 +138,7 @@ def compose(
     shared = dg.Definitions(
         resources={"platform": PlatformResource(root=str(root) if root else None)},
         sensors=build_team_sensors(team, projects),
-        schedules=build_team_schedules(projects),
+        schedules=build_team_schedules(team, projects),
         executor=dg.in_process_executor,
     )
     return dg.Definitions.merge(*parts, shared)

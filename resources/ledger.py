@@ -111,7 +111,9 @@ class Ledger:
         Raises:
             StoreError: One of them was damaged.
         """
-        return [self._read(key) for key in sorted(self._store.keys(self._prefix))]
+        keys = sorted(self._store.keys(self._prefix))
+        bodies = self._store.read_all(keys)
+        return [_parsed(body, key) for key, body in zip(keys, bodies, strict=True)]
 
     def newest_first(self) -> Iterator[Entry]:
         """The entries, each read when it is asked for: the newest ones mostly say enough.
@@ -188,18 +190,22 @@ class Ledger:
         return entry
 
     def _read(self, key: str) -> Entry:
-        try:
-            return Entry.model_validate_json(self._store.read(key))
-        except ValidationError as error:
-            raise StoreError(
-                "an entry of the deployment ledger cannot be read",
-                where=key,
-                found=f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}",
-                fix="restore the file from a backup; entries are never changed by the engine",
-            ) from error
+        return _parsed(self._store.read(key), key)
 
     def _key(self, sequence: int) -> str:
         return f"{self._prefix}/{sequence:06d}.json"
+
+
+def _parsed(body: bytes, key: str) -> Entry:
+    try:
+        return Entry.model_validate_json(body)
+    except ValidationError as error:
+        raise StoreError(
+            "an entry of the deployment ledger cannot be read",
+            where=key,
+            found=f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}",
+            fix="restore the file from a backup; entries are never changed by the engine",
+        ) from error
 
 
 def fold(entries: Sequence[Entry], keep_versions: int) -> LedgerState:

@@ -11,15 +11,16 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources import durable
+from resources.content_index import INDEX
+from resources.garbage import DATA, Removed, indexed_folders
 from resources.manifest import FileEntry, Manifest
 from resources.manifest_store import (
-    DATA,
     MANIFESTS,
     ManifestStore,
     checked,
@@ -96,16 +97,40 @@ class LocalStore(ManifestStore):
             for name in names
         )
 
-    def collect_garbage(self, older_than: timedelta) -> list[str]:
+    def everything(self, below: str = "") -> list[str]:
+        """All keys below a prefix, or in the store, in order; but what is being written."""
+        if below:
+            return self.keys(below)
+        names = sorted(p.name for p in self.root.iterdir()) if self.root.is_dir() else []
+        return [key for name in names if name != _STAGING for key in self.keys(name)]
+
+    def collect_garbage(
+        self, older_than: timedelta, *, below: str = "", dry_run: bool = False
+    ) -> list[Removed]:
         """Remove old staging folders and old data folders that no manifest names."""
         before = time.time() - older_than.total_seconds()
+        base = self.root / checked(below) if below else self.root
         # Data folders are listed before manifests are read: one published meanwhile is named.
-        folders = list(self.root.glob(f"**/{DATA}/*"))
-        named = {place for manifest in self._all_manifests() for place in locations_of(manifest)}
-        unnamed = [p for p in folders if p.relative_to(self.root).as_posix() not in named]
-        leftovers = list((self.root / _STAGING).glob("*"))
-        removed = [path for path in [*leftovers, *unnamed] if _remove_if_old(path, before)]
-        return sorted(path.relative_to(self.root).as_posix() for path in removed)
+        folders = [path for path in base.glob(f"**/{DATA}/*") if _is_old(path, before)]
+        known = indexed_folders(self._name(path) for path in base.glob(f"**/{INDEX}/*"))
+        unknown = [path for path in folders if self._name(path) not in known]
+        named = self._named_locations(base) if unknown else set()
+        unnamed = [path for path in unknown if self._name(path) not in named]
+        found = [*(self.root / _STAGING).glob("*"), *unnamed]
+        sizes = [Removed(self._name(path), _size(path)) for path in found]
+        is_gone = _is_old if dry_run else _remove_if_old
+        return sorted(
+            size for path, size in zip(found, sizes, strict=True) if is_gone(path, before)
+        )
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _named_locations(self, base: Path) -> set[str]:
+        paths = base.glob(f"**/{MANIFESTS}/[A-Za-z0-9]*.json")
+        manifests = [parse_manifest(path.read_bytes(), path) for path in paths]
+        self._note_missing(manifests, {self._name(p) for p in base.glob(f"**/{INDEX}/*")})
+        return {place for manifest in manifests for place in locations_of(manifest)}
 
     def _inspect(
         self, manifest: Manifest, is_intact: Callable[[Path, FileEntry], bool]
@@ -151,10 +176,6 @@ class LocalStore(ManifestStore):
         walk = os.walk(self.root / folder, onerror=_unreadable)
         return next(walk, ("", [], []))[2]
 
-    def _all_manifests(self) -> Iterator[Manifest]:
-        for path in self.root.glob(f"**/{MANIFESTS}/[A-Za-z0-9]*.json"):
-            yield parse_manifest(path.read_bytes(), path)
-
     def _writing(self, where: Path) -> AbstractContextManager[None]:
         return _explained(where, only_within=True)
 
@@ -185,17 +206,30 @@ def _unreadable(error: OSError) -> None:
         ) from error
 
 
-def _remove_if_old(path: Path, before: float) -> bool:
+def _is_old(path: Path, before: float) -> bool:
     try:
-        if durable.newest_change(path) >= before:
-            return False
+        return durable.newest_change(path) < before
     except FileNotFoundError:
         return False  # published or discarded by its owner meanwhile
+
+
+def _remove_if_old(path: Path, before: float) -> bool:
+    if not _is_old(path, before):
+        return False
     if path.is_dir():
         durable.remove_tree(path)
     else:
         path.unlink(missing_ok=True)
     return True
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder, as far as they are still there."""
+    size = 0
+    for file in [path, *path.rglob("*")]:
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size if file.is_file() else 0
+    return size
 
 
 @contextmanager

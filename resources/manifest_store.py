@@ -1,6 +1,7 @@
 """What stores of all kinds have in common: versions by manifests, over keys that are created once.
 
 <collection>/_manifests/000001.json    numbered or named, created once, never changed
+<collection>/_by_content/000001-…      which content a number has (resources.content_index)
 <collection>/_data/<folder>/…          the files of a version
 """
 
@@ -9,29 +10,39 @@ from __future__ import annotations
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
+from resources.content_index import INDEX, content_mark, entry_key, read_entries
+from resources.garbage import DATA
 from resources.manifest import Draft, FileEntry, Manifest
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 MANIFESTS = "_manifests"
-DATA = "_data"
 _WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _KEY = re.compile(rf"{_WORD}(/{_WORD})*")
 _LOCATION = re.compile(rf"{_KEY.pattern}/{DATA}/[A-Za-z0-9-]+")
 _MANIFEST_FILE = re.compile(rf"({_WORD})\.json")
 _MANIFEST = re.compile(rf".*/{MANIFESTS}/{_MANIFEST_FILE.pattern}")
 _NUMBER = re.compile(r"\d{6,}")
-_TOGETHER = 16
-"""Manifests that are read at a time while one is looked for."""
 _RECENT = 100
 """More publishers than that are never at work on one collection at once."""
+
+
+class DamageError(StoreError):
+    """Something in the store is not as it was published."""
+
+
+class DamagedManifestError(DamageError):
+    """A manifest is there and cannot be read."""
 
 
 class ManifestStore(ABC):
@@ -149,15 +160,22 @@ class ManifestStore(ABC):
         return self._load_all([(collection, checked(name)) for collection, name in places])
 
     def find(self, collection: str, data_version: str) -> Manifest | None:
-        """The newest version with this content."""
-        newest_first = self._numbers(collection)[::-1]
-        for start in range(0, len(newest_first), _TOGETHER):
-            numbers = newest_first[start : start + _TOGETHER]
-            names = [(collection, _number_name(number)) for number in numbers]
-            for manifest in self._load_all(names):
-                if manifest.data_version == data_version:
-                    return manifest
-        return None
+        """The newest version with this content; one whose manifest is damaged is none."""
+        marks = read_entries(self._listed(f"{checked(collection)}/{INDEX}"))
+        numbers = self._numbers(collection)
+        unknown = [number for number in numbers if number not in marks]
+        for manifest in self._together(lambda n: self._readable(collection, n), unknown):
+            if manifest is not None:
+                self._note(manifest)
+                marks[manifest.sequence] = content_mark(manifest.data_version)
+        wanted = content_mark(data_version)
+        same = (number for number in reversed(numbers) if marks.get(number) == wanted)
+        found = (self._readable(collection, number) for number in same)
+        return next((m for m in found if m is not None and m.data_version == data_version), None)
+
+    def read_all(self, keys: Sequence[str]) -> list[bytes]:
+        """Contents of keys, in their order."""
+        return self._together(self.read, keys)
 
     def _publish(self, collection: str, staged: Path, draft: Draft, name: str | None) -> Manifest:
         folder = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}"
@@ -209,7 +227,24 @@ class ManifestStore(ABC):
         )
         body = manifest.model_dump_json(indent=1, exclude_none=True).encode()
         self._create(manifest_key(collection, name), body)
+        self._note(manifest)
         return manifest
+
+    def _note(self, manifest: Manifest) -> None:
+        """Add a version to the index of contents; who cannot leaves it to who looks next."""
+        with suppress(StoreError):
+            self._create(_index_key(manifest), manifest.data_version.encode())
+
+    def _note_missing(self, manifests: Sequence[Manifest], known: set[str]) -> None:
+        """Add versions to the index that have no entry among the keys that are known."""
+        self._together(self._note, [m for m in manifests if _index_key(m) not in known])
+
+    def _readable(self, collection: str, number: int) -> Manifest | None:
+        """A version, unless its manifest is damaged."""
+        try:
+            return self.version(collection, number)
+        except DamagedManifestError:
+            return None
 
     def _numbers(self, collection: str) -> list[int]:
         names = self._manifest_names(checked(collection))
@@ -221,20 +256,25 @@ class ManifestStore(ABC):
         return sorted(match[1] for match in found if match)
 
     def _load(self, collection: str, name: str) -> Manifest:
-        return self._manifest_at(manifest_key(collection, name))
+        return self.manifest_at(manifest_key(collection, name))
 
     def _load_all(self, places: Sequence[tuple[str, str]]) -> list[Manifest]:
         """The manifests of some collections and names, in this order."""
-        return [self._load(*place) for place in places]
+        return self._together(lambda place: self._load(*place), places)
 
-    def _manifest_at(self, key: str) -> Manifest:
+    def _together(self, function: Callable[[T], R], things: Sequence[T]) -> list[R]:
+        """A function's answers for some things, in their order."""
+        return [function(thing) for thing in things]
+
+    def manifest_at(self, key: str) -> Manifest:
+        """The version whose manifest is this key."""
         try:
             return parse_manifest(self._read(key), f"{self.uri}/{key}")
         except StoreError:
-            self._forget(key)
+            self.forget(key)
             raise
 
-    def _forget(self, key: str) -> None:  # noqa: B027 - a store that remembers nothing needs none
+    def forget(self, key: str) -> None:  # noqa: B027 - a store that remembers nothing needs none
         """Read a key anew when it is next asked for."""
 
     def _is_referenced(self, collection: str, location: str, name: str | None) -> bool:
@@ -318,16 +358,21 @@ def manifest_name(key: str) -> str | None:
     return match[1] if match else None
 
 
+def _index_key(manifest: Manifest) -> str:
+    version = manifest.name or _number_name(manifest.sequence)
+    return entry_key(manifest.collection, version, manifest.data_version, manifest.location)
+
+
 def parse_manifest(body: bytes, where: object) -> Manifest:
     """Read a manifest.
 
     Raises:
-        StoreError: It is damaged.
+        DamagedManifestError: It is damaged.
     """
     try:
         return Manifest.model_validate_json(body)
     except ValidationError as error:
-        raise StoreError(
+        raise DamagedManifestError(
             "the manifest cannot be read",
             where=where,
             found=f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}",
@@ -335,10 +380,10 @@ def parse_manifest(body: bytes, where: object) -> Manifest:
         ) from error
 
 
-def damage(manifest: Manifest, where: object, problem: str) -> StoreError:
+def damage(manifest: Manifest, where: object, problem: str) -> DamageError:
     """The error about a version that is not as it was published."""
     version = manifest.name or f"version {manifest.sequence}"
-    return StoreError(
+    return DamageError(
         problem,
         where=where,
         expected=f"{version} of {manifest.collection} as it was published",

@@ -1,44 +1,32 @@
-"""S3 and servers that speak its protocol: keys, listings and files, with every doubt an error.
-
-Credentials, region and endpoint come from where boto3 always finds them: ``AWS_ACCESS_KEY_ID``,
-``AWS_PROFILE``, an instance's role, ``AWS_REGION``, ``AWS_ENDPOINT_URL_S3``.
-"""
+"""S3 and servers that speak its protocol: keys, listings and files, with every doubt an error."""
 
 from __future__ import annotations
 
 import os
-import random
 import re
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
+from resources.s3_client import (
+    FIXES,
+    BrokenAnswerError,
+    MissingError,
+    TakenError,
+    attempted,
+    endpoint,
+)
 from resources.s3_conditions import require_conditions
-
-T = TypeVar("T")
+from resources.s3_transfer import Target, fetch, send
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 """The form of a bucket's name. What has another may be a secret, and is not shown."""
-ATTEMPTS = 5
-"""How often an operation is tried whose answer broke off; boto3 itself repeats refused requests."""
 _WRITER = "writer"
-_GONE = {"NoSuchKey", "404", "NotFound"}
-_TAKEN = {"PreconditionFailed", "412"}
-_BUSY = {"ConditionalRequestConflict", "409"}
-_FIXES = {
-    "NoSuchBucket": "create the bucket, or correct the address",
-    "403": "correct the credentials in the environment, or what they may do",
-    "AccessDenied": "allow s3:GetObject, s3:PutObject, s3:ListBucket and s3:DeleteObject on it",
-    "InvalidAccessKeyId": "correct the credentials in the environment",
-    "SignatureDoesNotMatch": "correct the credentials in the environment",
-    "ExpiredToken": "renew the credentials",
-}
 
 
 @dataclass(frozen=True)
@@ -125,8 +113,8 @@ class S3Place:
                 raise
 
     def _create(self, name: str, body: bytes, mark: str) -> None:
-        def put() -> None:
-            s3_client().put_object(
+        def put(client: Any) -> None:
+            client.put_object(
                 Bucket=self.bucket,
                 Key=self.key(name),
                 Body=body,
@@ -136,8 +124,8 @@ class S3Place:
             )
 
         try:
-            _attempted(put, f"{self.uri}/{name}", "written")
-        except _TakenError:
+            attempted(put, f"{self.uri}/{name}", "written")
+        except TakenError:
             raise AlreadyExistsError("the name is taken", where=name) from None
 
     def read(self, name: str) -> bytes:
@@ -147,12 +135,12 @@ class S3Place:
             StoreError: There is no such key, or it could not be read.
         """
 
-        def get() -> bytes:
-            answer = s3_client().get_object(Bucket=self.bucket, Key=self.key(name))
+        def get(client: Any) -> bytes:
+            answer = client.get_object(Bucket=self.bucket, Key=self.key(name))
             body: bytes = answer["Body"].read()
             return body
 
-        return _attempted(get, f"{self.uri}/{name}", "read")
+        return attempted(get, f"{self.uri}/{name}", "read")
 
     def read_range(self, name: str, start: int, count: int) -> bytes:
         """Some bytes of a key.
@@ -161,15 +149,15 @@ class S3Place:
             StoreError: There is no such key, it could not be read, or it ends before.
         """
 
-        def get() -> bytes:
+        def get(client: Any) -> bytes:
             wanted = f"bytes={start}-{start + count - 1}"
-            answer = s3_client().get_object(Bucket=self.bucket, Key=self.key(name), Range=wanted)
+            answer = client.get_object(Bucket=self.bucket, Key=self.key(name), Range=wanted)
             body: bytes = answer["Body"].read()
             if len(body) != count:
-                raise _BrokenAnswerError(f"{len(body):,} of {count:,} bytes")
+                raise BrokenAnswerError(f"{len(body):,} of {count:,} bytes")
             return body
 
-        return _attempted(get, f"{self.uri}/{name}", "read")
+        return attempted(get, f"{self.uri}/{name}", "read")
 
     def listing(self, prefix: str) -> Iterator[S3Object]:
         """Every object below a prefix, in the order of the keys.
@@ -182,7 +170,7 @@ class S3Place:
         token: dict[str, str] = {}
         while True:
             request = {"Bucket": self.bucket, "Prefix": self.key(prefix), **token}
-            page = _attempted(partial(_page, request), where, "listed")
+            page = attempted(partial(_page, request), where, "listed")
             for item in page.get("Contents", ()):
                 yield S3Object(item["Key"], item["Size"], item["ETag"], item["LastModified"])
             if not page["IsTruncated"]:
@@ -201,22 +189,22 @@ class S3Place:
         start = self.key(prefix)
         request = {"Bucket": self.bucket, "Prefix": start}
         request |= {"StartAfter": f"{start}{after}"} if after else {}
-        page = _attempted(partial(_page, request), f"{self.uri}/{prefix}", "listed")
+        page = attempted(partial(_page, request), f"{self.uri}/{prefix}", "listed")
         names = [item["Key"].removeprefix(start) for item in page.get("Contents", ())]
         return names, page["IsTruncated"]
 
     def head(self, name: str) -> S3Object | None:
         """What a listing would say of one key; None when there is none."""
 
-        def head() -> S3Object:
-            item = s3_client().head_object(Bucket=self.bucket, Key=self.key(name))
+        def head(client: Any) -> S3Object:
+            item = client.head_object(Bucket=self.bucket, Key=self.key(name))
             return S3Object(
                 self.key(name), item["ContentLength"], item["ETag"], item["LastModified"]
             )
 
         try:
-            return _attempted(head, f"{self.uri}/{name}", "read")
-        except _MissingError:
+            return attempted(head, f"{self.uri}/{name}", "read")
+        except MissingError:
             return None
 
     def upload(self, path: Path, name: str) -> None:
@@ -226,13 +214,7 @@ class S3Place:
             StoreError: It could not be written, or has another size there.
         """
         size = path.stat().st_size
-
-        def put() -> None:
-            s3_client().upload_file(
-                str(path), self.bucket, self.key(name), ExtraArgs=dict(self.encryption)
-            )
-
-        _attempted(put, f"{self.uri}/{name}", "written")
+        send(path, self._target(name), self.encryption)
         there = self.head(name)
         if there is None or there.bytes != size:
             raise StoreError(
@@ -249,11 +231,10 @@ class S3Place:
         Raises:
             StoreError: There is no such key, or it could not be read.
         """
+        fetch(self._target(name), path)
 
-        def get() -> None:
-            s3_client().download_file(self.bucket, self.key(name), str(path))
-
-        _attempted(get, f"{self.uri}/{name}", "read")
+    def _target(self, name: str) -> Target:
+        return Target(self.bucket, self.key(name), f"{self.uri}/{name}")
 
     def delete(self, names: list[str]) -> None:
         """Remove keys; nothing happens to those that are gone.
@@ -264,174 +245,41 @@ class S3Place:
         for start in range(0, len(names), 1000):
             keys = [{"Key": self.key(name)} for name in names[start : start + 1000]]
             request = {"Bucket": self.bucket, "Delete": {"Objects": keys, "Quiet": True}}
-            answer = _attempted(partial(s3_client().delete_objects, **request), self.uri, "deleted")
+            answer = attempted(partial(_delete, request), self.uri, "deleted", is_large=True)
             if answer.get("Errors"):
                 first = answer["Errors"][0]
                 raise StoreError(
                     "S3 refused: a key could not be deleted",
                     where=f"s3://{self.bucket}/{first.get('Key')}",
                     found=str(first.get("Code")),
-                    fix=_FIXES["AccessDenied"],
+                    fix=FIXES["AccessDenied"],
                 )
 
     def _writer(self, key: str) -> str | None:
-        found = _attempted(
-            lambda: s3_client().head_object(Bucket=self.bucket, Key=key), self.uri, "read"
+        found = attempted(
+            lambda client: client.head_object(Bucket=self.bucket, Key=key), self.uri, "read"
         )
         writer: str | None = found.get("Metadata", {}).get(_WRITER)
         return writer
 
 
-def s3_client() -> Any:
-    """The process's one client of S3, made when it is first used.
-
-    A changed ``AWS_ENDPOINT_URL_S3`` or access key makes another one.
-
-    Raises:
-        EnvironmentProblemError: The settings in the environment do not fit together.
-    """
-    return _client(
-        os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
-        os.environ.get("AWS_ACCESS_KEY_ID"),
-        os.environ.get("AWS_PROFILE"),
-        os.getpid(),
-    )
+def _delete(request: dict[str, Any], client: Any) -> Any:
+    return client.delete_objects(**request)
 
 
-def endpoint() -> str:
-    """Address of the server that the client asks."""
-    return str(s3_client().meta.endpoint_url)
-
-
-@cache
-def _client(endpoint: str | None, _key: str | None, _profile: str | None, _pid: int) -> Any:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError
-
-    config = Config(
-        connect_timeout=5,
-        read_timeout=60,
-        retries={"mode": "standard", "total_max_attempts": 6},
-        max_pool_connections=32,
-        # Other servers than Amazon's do not all know the newer checksums.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": "path"} if endpoint else {},
-    )
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    try:
-        session = boto3.session.Session(region_name=region)
-        fallback = "us-east-1" if endpoint and session.region_name is None else None
-        return session.client("s3", endpoint_url=endpoint, region_name=fallback, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise EnvironmentProblemError(
-            "S3 cannot be used with these settings",
-            found=_said(error),
-            fix="look at AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL_S3",
-        ) from error
-
-
-class _TakenError(StoreError):
-    """A key was there already."""
-
-
-class _MissingError(StoreError):
-    """A key is not there."""
-
-
-class _BrokenAnswerError(Exception):
-    """The server's answer is not whole."""
-
-
-def _page(request: dict[str, str]) -> dict[str, Any]:
+def _page(request: dict[str, str], client: Any) -> dict[str, Any]:
     """One page of a listing, checked for being one."""
-    page: dict[str, Any] = s3_client().list_objects_v2(**request)
+    page: dict[str, Any] = client.list_objects_v2(**request)
     contents = page.get("Contents", [])
     if "IsTruncated" not in page:
-        raise _BrokenAnswerError("a listing without an end")
+        raise BrokenAnswerError("a listing without an end")
     if page["IsTruncated"] and not page.get("NextContinuationToken"):
-        raise _BrokenAnswerError("a listing that breaks off")
+        raise BrokenAnswerError("a listing that breaks off")
     if page["IsTruncated"] and not contents:
-        raise _BrokenAnswerError("a listing that goes on after nothing")
+        raise BrokenAnswerError("a listing that goes on after nothing")
     if page.get("KeyCount", len(contents)) != len(contents):
-        raise _BrokenAnswerError(f"{len(contents)} of {page['KeyCount']} lines of a listing")
+        raise BrokenAnswerError(f"{len(contents)} of {page['KeyCount']} lines of a listing")
     return page
-
-
-def _attempted(operation: Callable[[], T], where: str, verb: str) -> T:
-    """The operation's answer; broken answers are asked for again, refusals are errors."""
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-    from botocore.parsers import ResponseParserError
-    from s3transfer.exceptions import S3DownloadFailedError
-
-    broken = (
-        *(_BrokenAnswerError, HTTPClientError, ResponseParserError),
-        *(Boto3Error, S3DownloadFailedError),
-    )
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return operation()
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code not in _BUSY or attempt == ATTEMPTS:
-                raise _refusal(error, code, where, verb) from None
-        except broken as error:
-            inner = error.__context__
-            if isinstance(error, Boto3Error) and isinstance(inner, ClientError):
-                code = str(inner.response.get("Error", {}).get("Code", ""))
-                raise _refusal(inner, code, where, verb) from None
-            if attempt == ATTEMPTS:
-                raise _away(error, where, verb) from None
-        except BotoCoreError as error:
-            if not _is_broken_stream(error) or attempt == ATTEMPTS:
-                raise _away(error, where, verb) from None
-        time.sleep(min(0.1 * 2**attempt, 2.0) * (0.5 + random.random()))  # noqa: S311
-    raise AssertionError("unreachable")
-
-
-def _is_broken_stream(error: Exception) -> bool:
-    from botocore.exceptions import IncompleteReadError, ResponseStreamingError
-
-    return isinstance(error, IncompleteReadError | ResponseStreamingError)
-
-
-def _refusal(error: Exception, code: str, where: str, verb: str) -> StoreError:
-    if code in _TAKEN:
-        return _TakenError("the name is taken", where=where)
-    if code in _GONE:
-        return _MissingError("there is no such key", where=where)
-    return StoreError(
-        f"S3 refused: it could not be {verb}",
-        where=where,
-        found=_said(error),
-        fix=_FIXES.get(code, "run again when S3 works; nothing was published"),
-    )
-
-
-def _away(error: Exception, where: str, verb: str) -> StoreError:
-    from botocore.exceptions import NoCredentialsError, PartialCredentialsError
-
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return StoreError(
-            f"there are no credentials for S3: it could not be {verb}",
-            where=where,
-            fix="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the "
-            "machine a role",
-        )
-    return StoreError(
-        f"S3 did not answer properly: it could not be {verb}",
-        where=where,
-        found=_said(error),
-        fix="look at AWS_ENDPOINT_URL_S3 and the network, then run again; nothing was published",
-    )
-
-
-def _said(error: Exception) -> str:
-    """What boto3 says, bounded; it never prints secret keys."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}"
 
 
 def _encryption(environ: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
+from resources.s3_client import AwayError
 
 PROBES = "_probes"
 """Below the store's prefix: where the objects of the question lie for a moment."""
@@ -44,11 +45,15 @@ def require_conditions(
         if (endpoint, bucket) in _honoured:
             return
         key = f"{PROBES}/{uuid.uuid4().hex}"
+        is_away = False
         try:
             create(key)
             create(key)
         except AlreadyExistsError:
             _honoured.add((endpoint, bucket))
+        except AwayError:
+            is_away = True
+            raise
         else:
             raise StoreError(
                 "the S3 server ignores conditions: it would overwrite what was published",
@@ -59,5 +64,6 @@ def require_conditions(
                 "a folder; look also for a proxy before the server that drops the header",
             )
         finally:
-            with suppress(StoreError):  # what stays is small, and nobody reads it
-                delete(key)
+            if not is_away:  # to ask once more would be to wait once more
+                with suppress(StoreError):  # what stays is small, and nobody reads it
+                    delete(key)

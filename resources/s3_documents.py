@@ -6,7 +6,8 @@ import json
 import threading
 from collections import OrderedDict
 
-from resources.s3 import S3Place, endpoint
+from resources.s3 import S3Place
+from resources.s3_client import endpoint
 
 _MAX_BODY_BYTES = 1024 * 1024
 

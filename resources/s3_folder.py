@@ -66,6 +66,12 @@ class S3Folder:
                 )
         self.place.delete([f"{self.location}/{path}" for path in listed])
 
+    def sweep(self) -> None:
+        """Remove what attempts wrote since :meth:`settle`."""
+        counted = {entry.path for entry in self.entries}
+        listed = map(self._path, (i.key for i in self.place.listing(f"{self.location}/")))
+        self.place.delete([f"{self.location}/{path}" for path in listed if path not in counted])
+
     def discard(self) -> None:
         """Remove everything in it."""
         found = [self._path(item.key) for item in self.place.listing(f"{self.location}/")]

@@ -1,40 +1,132 @@
-"""Which objects of a store in S3 are nobody's."""
+"""What killed writers leave in S3: data folders without a manifest, unfinished uploads, probes."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any
 
-from resources.manifest import Manifest
-from resources.manifest_store import DATA, locations_of
+from resources.garbage import DataFolder, Removed, folder_of, indexed_folders
+from resources.s3 import S3Object, S3Place
+from resources.s3_client import attempted
+from resources.s3_conditions import PROBES
+from resources.s3_transfer import Target, abort
 
 
-def find_garbage(
-    listed: Iterable[tuple[str, datetime]], manifests: Sequence[Manifest], *, before: datetime
-) -> dict[str, list[str]]:
-    """Old data that no manifest names: whole folders, and files beside those that are named.
+@dataclass(frozen=True)
+class Upload:
+    """An upload in parts that was begun and neither ended nor thrown away.
 
-    Args:
-        listed: Keys and when each was written.
-        manifests: All of the store, read after the listing.
-        before: What was written since is no garbage; nor is a folder with such a file.
+    Attributes:
+        target: The key that it would become.
+        identity: The server's name for it.
+        bytes: How much was sent.
+    """
+
+    target: Target
+    identity: str
+    bytes: int
+
+
+def unnamed_data(
+    place: S3Place, prefix: str, before: datetime
+) -> tuple[dict[str, DataFolder], list[S3Object]]:
+    """Data below a prefix that nobody wrote to since and that no manifest can name.
 
     Returns:
-        For each folder, and for each file in a folder that is named, the keys to remove.
+        Folders that the index does not know, and files that an attempt of an executor wrote into a
+        version's folder after the version was there.
     """
-    folders: dict[str, dict[str, datetime]] = defaultdict(dict)
-    for key, changed in listed:
-        head, is_data, tail = key.partition(f"/{DATA}/")
-        if is_data:
-            folders[f"{head}/{DATA}/{tail.partition('/')[0]}"][key] = changed
-    places = {place for manifest in manifests for place in locations_of(manifest)}
-    named = {f"{e.location}/{e.path}" for manifest in manifests for e in manifest.entries}
-    garbage: dict[str, list[str]] = {}
-    for folder, files in folders.items():
-        if folder in places:
-            late = [key for key in files if files[key] < before and key not in named]
-            garbage |= {key: [key] for key in late}
-        elif max(files.values()) < before:
-            garbage[folder] = list(files)
-    return garbage
+    files: dict[str, list[S3Object]] = {}
+    others = {}
+    for item in place.listing(prefix):
+        key = place.name(item.key)
+        folder = folder_of(key)
+        if folder is None:
+            others[key] = item.changed
+        else:
+            files.setdefault(folder, []).append(item)
+    known = {
+        folder: changed for key, changed in others.items() for folder in indexed_folders([key])
+    }
+    folders = {}
+    for name in files.keys() - known.keys():
+        folders[name] = folder = DataFolder()
+        for item in files[name]:
+            folder.add(place.name(item.key), item.bytes, item.changed)
+    late = [
+        item
+        for name in files.keys() & known.keys()
+        for item in files[name]
+        if known[name] < item.changed < before
+    ]
+    return {n: f for n, f in folders.items() if f.newest < before}, late
+
+
+def old_probes(place: S3Place, before: datetime) -> list[S3Object]:
+    """Objects by which a server was asked whether it keeps conditions, and that stayed."""
+    return [item for item in place.listing(f"{PROBES}/") if item.changed < before]
+
+
+def old_uploads(place: S3Place, prefix: str, before: datetime) -> list[Upload]:
+    """Uploads in parts below a prefix that were begun before a time.
+
+    Raises:
+        StoreError: The server does not say.
+    """
+    found = []
+    for item in _uploads(place, place.key(prefix)):
+        if item["Initiated"] < before:
+            where = f"s3://{place.bucket}/{item['Key']}"
+            target = Target(place.bucket, item["Key"], where)
+            found.append(Upload(target, item["UploadId"], _sent(target, item["UploadId"])))
+    return found
+
+
+def throw_away(upload: Upload) -> None:
+    """Let the server forget an upload's parts.
+
+    Raises:
+        StoreError: It refused.
+    """
+    abort(upload.target, upload.identity)
+
+
+def describe(place: S3Place, upload: Upload) -> Removed:
+    """An upload, for people."""
+    return Removed(f"{place.name(upload.target.key)} (unfinished upload)", upload.bytes)
+
+
+def _uploads(place: S3Place, prefix: str) -> Iterator[dict[str, Any]]:
+    marker: dict[str, str] = {}
+    while True:
+        request = {"Bucket": place.bucket, "Prefix": prefix, **marker}
+        where = f"s3://{place.bucket}/{prefix}"
+        page = attempted(partial(_page, request), where, "cleaned of unfinished uploads")
+        yield from page.get("Uploads", ())
+        if not page.get("IsTruncated"):
+            return
+        marker = {
+            "KeyMarker": page["NextKeyMarker"],
+            "UploadIdMarker": page["NextUploadIdMarker"],
+        }
+
+
+def _page(request: dict[str, str], client: Any) -> dict[str, Any]:
+    page: dict[str, Any] = client.list_multipart_uploads(**request)
+    return page
+
+
+def _sent(target: Target, identity: str) -> int:
+    """Bytes of an upload's first 1,000 parts."""
+
+    def parts(client: Any) -> int:
+        try:
+            answer = client.list_parts(**target.named, UploadId=identity)
+        except client.exceptions.NoSuchUpload:
+            return 0
+        return sum(part["Size"] for part in answer.get("Parts", ()))
+
+    return attempted(parts, target.where, "cleaned")

@@ -7,31 +7,38 @@ manifest, written with a condition that its key is free, names them.
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources import durable
+from resources.garbage import DATA, Removed
 from resources.local_store import LocalStore, seal
 from resources.manifest import Draft, FileEntry, Manifest
 from resources.manifest_store import (
-    DATA,
     ManifestStore,
     checked,
     checked_location,
     checked_path,
     checked_version_name,
     damage,
+    locations_of,
     manifest_name,
 )
-from resources.s3 import S3Place, endpoint
+from resources.s3 import S3Place
+from resources.s3_client import endpoint
 from resources.s3_documents import Documents
 from resources.s3_folder import S3Folder
-from resources.s3_garbage import find_garbage
+from resources.s3_garbage import describe, old_probes, old_uploads, throw_away, unnamed_data
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _PARALLEL = 16
 
@@ -85,9 +92,10 @@ class S3Store(ManifestStore):
 
         Files that the manifest does not name are nobody's: an executor's attempt may end late.
         """
-        for entry in manifest.entries:
-            (self._local.root / _key(entry)).unlink(missing_ok=True)
-        self._fetch(manifest)
+        self._together(
+            lambda entry: self._fetch_file(manifest, entry, keep=self._is_here(entry)),
+            manifest.entries,
+        )
 
     @contextmanager
     def folder(self, collection: str) -> Iterator[S3Folder]:
@@ -111,6 +119,7 @@ class S3Store(ManifestStore):
             StoreError: The manifest could not be written.
         """
         given = None if name is None else checked_version_name(collection, name)
+        folder.sweep()
         folder.is_named = True  # also by a manifest that is on its way when its writer gives up
         if given is None:
             return self._append(collection, folder.location, folder.entries, draft)
@@ -132,40 +141,60 @@ class S3Store(ManifestStore):
         """All keys below a prefix, in order."""
         return self._keys(checked(prefix))
 
-    def collect_garbage(self, older_than: timedelta) -> list[str]:
-        """Remove old data that no manifest names, and local copies not used since.
+    def everything(self, below: str = "") -> list[str]:
+        """All keys below a prefix, or in the store, in order; copies are not looked at."""
+        return sorted(self.place.name(i.key) for i in self.place.listing(_below(below)))
 
-        These are folders of killed writers, and files in a version's folder that an attempt of an
-        executor wrote too late.
-        """
-        # Data are listed before manifests are read: what is published meanwhile is named.
-        listed = [(self.place.name(item.key), item.changed) for item in self.place.listing("")]
-        manifests = self._all_manifests()
-        found = find_garbage(listed, manifests, before=datetime.now(UTC) - older_than)
-        self.place.delete([key for keys in found.values() for key in keys])
-        self._local.collect_garbage(older_than)
-        return sorted(found)
+    def collect_garbage(
+        self, older_than: timedelta, *, below: str = "", dry_run: bool = False
+    ) -> list[Removed]:
+        """Remove old data that no manifest names, and uploads that never ended."""
+        before = datetime.now(UTC) - older_than
+        prefix = _below(below)
+        folders, late = unnamed_data(self.place, prefix, before)
+        # They were listed before manifests are read: one published meanwhile is named.
+        named = self._named_locations(prefix) if folders else set()
+        folders = {name: folder for name, folder in folders.items() if name not in named}
+        objects = [*late, *old_probes(self.place, before)]
+        uploads = old_uploads(self.place, prefix, before)
+        if not dry_run:
+            self.place.delete([key for folder in folders.values() for key in folder.keys])
+            self.place.delete([self.place.name(item.key) for item in objects])
+            for upload in uploads:
+                throw_away(upload)
+        return sorted(
+            [Removed(name, folder.bytes) for name, folder in folders.items()]
+            + [Removed(self.place.name(item.key), item.bytes) for item in objects]
+            + [describe(self.place, upload) for upload in uploads]
+        )
 
     def _keys(self, prefix: str) -> list[str]:
         return sorted(self.place.name(i.key) for i in self.place.listing(f"{prefix}/"))
 
-    def _all_manifests(self) -> list[Manifest]:
-        names = [self.place.name(item.key) for item in self.place.listing("")]
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            return list(pool.map(self._manifest_at, filter(manifest_name, names)))
+    def _named_locations(self, prefix: str) -> set[str]:
+        names = [self.place.name(item.key) for item in self.place.listing(prefix)]
+        manifests = self._together(self.manifest_at, list(filter(manifest_name, names)))
+        self._note_missing(manifests, set(names))
+        return {place for manifest in manifests for place in locations_of(manifest)}
 
     def _fetch(self, manifest: Manifest) -> None:
+        self._touch(manifest)
         missing = [entry for entry in manifest.entries if not self._is_here(entry)]
         if missing:
-            with ThreadPoolExecutor(_PARALLEL) as pool:
-                list(pool.map(lambda entry: self._fetch_file(manifest, entry), missing))
+            self._together(lambda entry: self._fetch_file(manifest, entry), missing)
+
+    def _touch(self, manifest: Manifest) -> None:
+        """Let copies be used now: those that nobody used for long are removed (`mlops clean`)."""
+        for location in locations_of(manifest) - {""}:
+            with suppress(FileNotFoundError):
+                os.utime(self._local.root / checked_location(location))
 
     def _is_here(self, entry: FileEntry) -> bool:
         path = self._local.root / _key(entry)
         return path.is_file() and path.stat().st_size == entry.bytes
 
-    def _fetch_file(self, manifest: Manifest, entry: FileEntry) -> None:
-        """Copy a file here, whole and unchanged or not at all."""
+    def _fetch_file(self, manifest: Manifest, entry: FileEntry, *, keep: bool = True) -> None:
+        """Copy a file here, whole and unchanged or not at all; or only look whether it is."""
         scratch = self._local.root / ".staging"
         durable.make_directory(scratch)
         draft = scratch / f"{uuid.uuid4().hex}.part"
@@ -179,9 +208,10 @@ class S3Store(ManifestStore):
             if draft.stat().st_size != entry.bytes or durable.file_digest(draft) != entry.sha256:
                 where = f"{self.uri}/{_key(entry)}"
                 raise damage(manifest, where, "a file was changed or cut short")
-            target = self._local.root / _key(entry)
-            durable.make_directory(target.parent)
-            draft.rename(target)
+            if keep:
+                target = self._local.root / _key(entry)
+                durable.make_directory(target.parent)
+                draft.rename(target)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -194,13 +224,8 @@ class S3Store(ManifestStore):
         durable.move_directory(staged, self._local.root / location)
         return files
 
-    def _upload(self, staged: Path, location: str, files: Iterable[FileEntry]) -> None:
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            list(
-                pool.map(
-                    lambda e: self.place.upload(staged / e.path, f"{location}/{e.path}"), files
-                )
-            )
+    def _upload(self, staged: Path, location: str, files: Sequence[FileEntry]) -> None:
+        self._together(lambda e: self.place.upload(staged / e.path, f"{location}/{e.path}"), files)
 
     def _withdraw(self, location: str) -> None:
         durable.remove_tree(self._local.root / location)
@@ -217,12 +242,13 @@ class S3Store(ManifestStore):
         """What was created is never changed, so it is asked for once."""
         return _DOCUMENTS.get(self.place, key)
 
-    def _forget(self, key: str) -> None:
+    def forget(self, key: str) -> None:
+        """Ask for a key again when it is next read."""
         _DOCUMENTS.forget(self.place, key)
 
-    def _load_all(self, places: Sequence[tuple[str, str]]) -> list[Manifest]:
+    def _together(self, function: Callable[[T], R], things: Sequence[T]) -> list[R]:
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            return list(pool.map(lambda place: self._load(*place), places))
+            return list(pool.map(function, things))
 
     def _listed(self, folder: str) -> list[str]:
         return [key.removeprefix(f"{folder}/") for key in self._keys(folder)]
@@ -232,6 +258,10 @@ class S3Store(ManifestStore):
 
 
 _DOCUMENTS = Documents()
+
+
+def _below(prefix: str) -> str:
+    return f"{checked(prefix)}/" if prefix else ""
 
 
 def _key(entry: FileEntry) -> str:

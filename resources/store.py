@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlops_assets.errors import EnvironmentProblemError
+from resources.garbage import Removed
 from resources.manifest import Draft, FileEntry, Manifest
 
 
@@ -148,15 +149,50 @@ class Store(Protocol):
         """
         ...
 
+    def read_all(self, keys: Sequence[str]) -> list[bytes]:
+        """Contents of keys, in their order; from S3 many at a time.
+
+        Raises:
+            StoreError: One of them is not there.
+        """
+        ...
+
     def keys(self, prefix: str) -> list[str]:
         """All keys below a prefix, in order."""
         ...
 
-    def collect_garbage(self, older_than: timedelta) -> list[str]:
+    def everything(self, below: str = "") -> list[str]:
+        """All keys below a prefix, or in the store, in order: manifests and data too."""
+        ...
+
+    def manifest_at(self, key: str) -> Manifest:
+        """The version whose manifest is this key.
+
+        Raises:
+            DamagedManifestError: It is damaged.
+            StoreError: There is none.
+        """
+        ...
+
+    def forget(self, key: str) -> None:
+        """Ask for a key again when it is next read."""
+        ...
+
+    def collect_garbage(
+        self, older_than: timedelta, *, below: str = "", dry_run: bool = False
+    ) -> list[Removed]:
         """Remove what killed writers left: never what is visible or younger than that.
+
+        Args:
+            older_than: The age.
+            below: Only what lies below this prefix.
+            dry_run: Only say what would be removed.
 
         Returns:
             What was removed, relative to the store's root.
+
+        Raises:
+            StoreError: The store is away, or a manifest is damaged; nothing is removed.
         """
         ...
 

@@ -9,6 +9,7 @@ import dagster as dg
 from mlops_assets.config.project import Project
 from sensors.alerts import build_alerts_sensor
 from sensors.automation import build_automation_sensors
+from sensors.clean import build_clean_schedule
 from sensors.fallback import build_fallback_schedules
 from sensors.landing import build_landing_sensor
 from sensors.monitoring import build_monitoring_sensor
@@ -53,6 +54,9 @@ def build_team_sensors(team: str, projects: Sequence[Project]) -> list[dg.Sensor
     return sensors
 
 
-def build_team_schedules(projects: Sequence[Project]) -> list[dg.ScheduleDefinition]:
-    """The fallback schedules of a team's projects."""
-    return build_fallback_schedules([p for p in projects if p.spec.automation.enabled])
+def build_team_schedules(team: str, projects: Sequence[Project]) -> list[dg.ScheduleDefinition]:
+    """The team's daily cleaning, and the fallback schedules of its projects."""
+    if not projects:
+        return []
+    automated = [project for project in projects if project.spec.automation.enabled]
+    return [build_clean_schedule(team), *build_fallback_schedules(automated)]

@@ -38,6 +38,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "predict": CommandEntry("predict:predict", "Ask the live model."),
     "rollback": CommandEntry("rollback:rollback", "Serve an earlier version again."),
     "retire": CommandEntry("retire:retire", "Take a model offline."),
+    "clean": CommandEntry("clean:clean", "Remove what killed runs left, and old copies."),
+    "verify": CommandEntry("verify:verify", "Read everything in the store again."),
     "workspace": CommandEntry("workspace:workspace", "Print the code locations for production."),
     "code-server": CommandEntry("workspace:code_server", "Serve one team's code to Dagster."),
     "triton": CommandEntry("triton:triton", "Manage the embedded Triton server."),

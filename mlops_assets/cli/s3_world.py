@@ -24,7 +24,7 @@ def s3_world(settings: Settings, console: Console) -> Iterator[Settings]:
     own below the settings' ``home``, which is made anew.
     """
     from resources import durable
-    from resources.s3 import s3_client
+    from resources.s3_client import s3_client
     from resources.s3_server import start_s3_server
     from resources.settings import Settings
 

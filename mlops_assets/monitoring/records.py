@@ -50,7 +50,9 @@ class Records:
         Raises:
             StoreError: There is none, or it was damaged.
         """
-        body = self._store.read(self._key(name))
+        return self._parsed(name, self._store.read(self._key(name)))
+
+    def _parsed(self, name: str, body: bytes) -> dict[str, Any]:
         try:
             record: dict[str, Any] = json.loads(body)
         except ValueError as error:
@@ -64,7 +66,9 @@ class Records:
 
     def last(self, count: int) -> list[dict[str, Any]]:
         """The newest records, oldest of them first."""
-        return [self.read(name) for name in self.names()[-count:]]
+        names = self.names()[-count:]
+        bodies = self._store.read_all([self._key(name) for name in names])
+        return [self._parsed(name, body) for name, body in zip(names, bodies, strict=True)]
 
     def create(self, name: str, record: dict[str, Any]) -> bool:
         """Write a record unless there is one.

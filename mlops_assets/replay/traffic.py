@@ -10,8 +10,8 @@ import numpy as np
 
 from mlops_assets.monitoring.report import log_of
 from mlops_assets.replay.world import World, label_delay
+from mlops_assets.serving.log_files import write_log_file
 from mlops_assets.serving.predict import live_bundle
-from mlops_assets.serving.prediction_log import write_log_file
 from mlops_assets.serving.target import Target
 from mlops_assets.training.scoring import onnx_feeds
 

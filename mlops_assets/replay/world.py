@@ -20,7 +20,7 @@ from mlops_assets.config.loader import load_project
 from mlops_assets.config.project import Project
 from mlops_assets.errors import ConfigError
 from mlops_assets.replay.injection import Injection, shifted_query
-from mlops_assets.serving.prediction_log import write_log_file
+from mlops_assets.serving.log_files import write_log_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

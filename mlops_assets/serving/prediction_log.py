@@ -1,6 +1,6 @@
 """Log predictions where they are asked for, in the form that ``inference_log`` reads.
 
-For clients and gateways that call Triton directly. Only pyarrow is needed.
+For clients and gateways that call Triton directly. Only pyarrow is needed, and boto3 for S3.
 
     with PredictionLogger("/data/predictions") as log:
         log.add(inputs=row, prediction=0.82, model_version=3, latency_ms=4.1)
@@ -8,19 +8,19 @@ For clients and gateways that call Triton directly. Only pyarrow is needed.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mlops_assets.errors import StoreError
+from mlops_assets.serving.log_files import log_writer, new_name
 
 RESERVED = frozenset({"request_id", "time", "prediction", "model_version", "variant", "latency_ms"})
 """Columns of the log that are not inputs."""
@@ -58,7 +58,8 @@ class PredictionLog(ABC):
 
         Raises:
             ValueError: An input has the name of one of the log's own columns.
-            OSError: It could not be kept.
+            OSError: It could not be kept in a folder or a topic.
+            StoreError: It could not be kept in S3.
         """
         taken = RESERVED & set(inputs)
         if taken:
@@ -82,7 +83,8 @@ class PredictionLog(ABC):
         """Send what was not sent yet.
 
         Raises:
-            OSError: Something could not be kept.
+            OSError: Something could not be kept in a folder or a topic.
+            StoreError: Something could not be kept in S3.
         """
 
     @abstractmethod
@@ -104,12 +106,18 @@ class PredictionLogger(PredictionLog):
     """Collects predictions and writes them as Parquet files, each complete or not there at all.
 
     It can be used by many threads. What was added since the last file is lost if the process is
-    killed, never more. A file that cannot be written raises, and its rows wait for the next one.
+    killed, never more. A file that cannot be written raises, and is tried again with the next one,
+    under its name, so that no row is there twice. Where S3 is away, that takes two minutes and a
+    half: services that cannot wait so long log from a thread of their own.
 
     Args:
-        folder: Where the files go; the ``uri`` of ``monitoring.inference_log``.
+        folder: Where the files go, a folder or ``s3://<bucket>/<prefix>``; the ``uri`` of
+            ``monitoring.inference_log``.
         rows_per_file: A file is written when so many rows are there.
         seconds_per_file: Or when the oldest of them is this old and another one is added.
+
+    Raises:
+        EnvironmentProblemError: The folder is an address of another kind.
     """
 
     def __init__(
@@ -119,10 +127,11 @@ class PredictionLogger(PredictionLog):
         rows_per_file: int = 10_000,
         seconds_per_file: float = 60.0,
     ) -> None:
-        self.folder = Path(folder)
+        self._writer = log_writer(folder)
         self._rows_per_file = rows_per_file
         self._seconds_per_file = seconds_per_file
         self._rows: list[dict[str, Any]] = []
+        self._waiting: list[_File] = []
         self._oldest = 0.0
         self._lock = threading.Lock()
 
@@ -140,6 +149,7 @@ class PredictionLogger(PredictionLog):
 
         Raises:
             OSError: It could not be written; the rows are kept.
+            StoreError: It could not be written to S3; the rows are kept.
         """
         with self._lock:
             ready = self._take()
@@ -148,43 +158,30 @@ class PredictionLogger(PredictionLog):
     def _is_old(self) -> bool:
         return _now() - self._oldest >= self._seconds_per_file
 
-    def _take(self) -> list[dict[str, Any]]:
-        rows, self._rows = self._rows, []
-        return rows
+    def _take(self) -> list[_File]:
+        """What is to be written now: files that failed before, and one of the new rows."""
+        ready, self._waiting = self._waiting, []
+        if self._rows:
+            ready.append(_File(self._rows))
+            self._rows = []
+        return ready
 
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            import pyarrow as pa
+    def _write(self, files: list[_File]) -> None:
+        import pyarrow as pa
 
+        for number, file in enumerate(files):
             try:
-                write_log_file(self.folder, pa.Table.from_pylist(rows))
-            except OSError:
+                self._writer(pa.Table.from_pylist(file.rows), file.name)
+            except (OSError, StoreError):
                 with self._lock:
-                    self._rows = rows + self._rows
+                    self._waiting = files[number:] + self._waiting
                 raise
 
 
-def write_log_file(folder: Path, table: pa.Table, name: str | None = None) -> Path:
-    """Write rows as one Parquet file that appears with its whole content.
-
-    Args:
-        folder: Where it goes; made when it is not there.
-        table: The rows.
-        name: File name without its ending; a new one in the order of time by default.
-    """
-    import pyarrow.parquet
-
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = name or f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    draft = folder / f".{stem}.parquet"
-    try:
-        with draft.open("wb") as file:
-            pyarrow.parquet.write_table(table, file)
-            file.flush()
-            os.fsync(file.fileno())
-        return draft.rename(folder / f"{stem}.parquet")
-    finally:
-        draft.unlink(missing_ok=True)
+@dataclass(frozen=True)
+class _File:
+    rows: list[dict[str, Any]]
+    name: str = field(default_factory=new_name)
 
 
 def _answer(prediction: Any) -> float | list[float]:

@@ -12,7 +12,7 @@ from mlops_assets.config.sources import FilesSource
 from mlops_assets.errors import SourceError, StoreError
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.executor_files import parquet_table, text_table
-from mlops_assets.sources.objects import ObjectSet, find_objects
+from mlops_assets.sources.objects import ObjectSet, away, find_objects
 from mlops_assets.sources.parquet import file_schema
 from mlops_assets.sources.paths import FileSet
 from mlops_assets.sources.text import TextOptions
@@ -51,7 +51,7 @@ def footers(files: Sequence[RemoteFile], where: str) -> list[pa.Schema]:
     """Schemas of Parquet files in S3; a few kilobytes of each are read.
 
     Raises:
-        SourceError: A footer is missing or damaged.
+        SourceError: A footer is missing or damaged, or S3 does not give it.
     """
 
     def read(file: RemoteFile) -> pa.Schema:
@@ -59,7 +59,9 @@ def footers(files: Sequence[RemoteFile], where: str) -> list[pa.Schema]:
 
         try:
             return file_schema(_RangeFile(file))
-        except (pa.ArrowException, OSError, StoreError) as error:
+        except StoreError as error:
+            raise away(error, where) from error
+        except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 "a Parquet file is corrupt or was cut short",
                 where=where,
@@ -121,7 +123,7 @@ def _heads(found: ObjectSet, context: SourceContext) -> FileSet:
         try:
             path.write_bytes(place.read_range(item.key, 0, min(item.bytes, _HEAD_BYTES)))
         except StoreError as error:
-            raise SourceError(error.problem, where=error.where, found=error.found) from error
+            raise away(error, context.where) from error
         return path
 
     with ThreadPoolExecutor(_PARALLEL) as pool:

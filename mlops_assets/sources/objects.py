@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from mlops_assets.config.sources import SUFFIXES
 from mlops_assets.errors import NoFilesError, SourceError, StoreError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.own_store import refuse_store_keys
 from mlops_assets.sources.paths import FileSet, is_hidden
 from resources.s3 import S3Object, S3Place
 
@@ -74,15 +74,14 @@ def find_objects(uri: str, file_format: str, context: SourceContext) -> ObjectSe
         NoFilesError: There are none.
         SourceError: S3 does not answer, or the address is the engine's own store.
     """
-    _refuse_own_store(uri, context)
     place = S3Place.parse(uri)
+    refuse_store_keys(place.bucket, [place.prefix], context)
     wild = _WILD.search(place.prefix)
     try:
         found = _matching(place, wild.start(), file_format) if wild else _below(place, file_format)
     except StoreError as error:
-        raise SourceError(
-            error.problem, where=context.where, found=f"{error.where}: {error.found}", fix=error.fix
-        ) from error
+        raise away(error, context.where) from error
+    refuse_store_keys(place.bucket, [item.key for item in found.objects], context)
     _refuse_clashes(found, context)
     if not found.objects:
         raise NoFilesError(
@@ -111,7 +110,7 @@ def fetch_object(found: ObjectSet, item: S3Object, base: Path) -> Path:
     try:
         found.place.download(found.name(item), draft)
     except StoreError as error:
-        raise SourceError(error.problem, where=error.where, found=error.found) from error
+        raise away(error, item.key) from error
     if draft.stat().st_size != item.bytes:
         raise SourceError(
             "an object changed while it was read",
@@ -122,6 +121,17 @@ def fetch_object(found: ObjectSet, item: S3Object, base: Path) -> Path:
         )
     draft.rename(path)
     return path
+
+
+def away(error: StoreError, where: str) -> SourceError:
+    """What S3 said, as the source's error: its problem and what to do stay as they are.
+
+    Args:
+        error: What S3 said.
+        where: Whose data they are.
+    """
+    found = f"{error.where}: {error.found}" if error.found else error.where
+    return SourceError(error.problem, where=where, found=found, fix=error.fix)
 
 
 def _below(place: S3Place, file_format: str) -> ObjectSet:
@@ -187,15 +197,3 @@ def _refuse_clashes(found: ObjectSet, context: SourceContext) -> None:
                 expected="names without empty parts, none of which is another's folder",
                 fix="write the object under another name",
             )
-
-
-def _refuse_own_store(uri: str, context: SourceContext) -> None:
-    store = os.environ.get("MLOPS_STORE_URI", "").rstrip("/")
-    if is_s3(store) and f"{uri.rstrip('/')}/".startswith(f"{store}/"):
-        raise SourceError(
-            "a source cannot read the engine's own store",
-            where=context.where,
-            found=uri,
-            expected="an address outside MLOPS_STORE_URI",
-            fix="read the data where their owner publishes them",
-        )

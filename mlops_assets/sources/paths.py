@@ -9,6 +9,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from mlops_assets.config.sources import SUFFIXES
 from mlops_assets.errors import NoFilesError, SourceError
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.own_store import refuse_store_files
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _GLOB = re.compile(r"[*?\[]")
@@ -54,6 +55,7 @@ def find_files(uri: str, file_format: str, context: SourceContext) -> FileSet:
         )
     for file in files:
         _check_place(file, is_relative=not _is_absolute(uri), context=context)
+    refuse_store_files(files, context)
     return FileSet(base, tuple(sorted(files)))
 
 

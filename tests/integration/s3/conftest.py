@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resources.s3 import s3_client
+from resources.s3_client import s3_client
 from resources.s3_server import S3Server, start_s3_server
 from resources.s3_store import S3Store
 from tests.integration.s3 import faulty

@@ -85,6 +85,12 @@ def server_error(request: Request) -> Answer:
     return Answer(500, [("Content-Type", "application/xml")], body)
 
 
+def denied(request: Request) -> Answer:
+    """A refusal: the credentials may not do it."""
+    body = b"<Error><Code>AccessDenied</Code><Message>planned</Message></Error>"
+    return Answer(403, [("Content-Type", "application/xml")], body)
+
+
 def slow(seconds: float) -> Fault:
     """The right answer, late."""
 

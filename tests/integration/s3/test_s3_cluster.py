@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from resources.s3 import s3_client
+from resources.s3_client import s3_client
 from resources.s3_server import S3Server
 from resources.s3_store import S3Store
-from tests.integration.s3.faulty import Proxy, Request, faulty_proxy, server_error
+from tests.integration.s3.faulty import Proxy, denied, faulty_proxy, server_error
 from tests.postgres_server import has_postgres, postgres_server
 from tests.spark_cluster import connect_server, spark_cluster
 
@@ -193,15 +193,12 @@ def test_executors_read_and_write_the_store(
     assert again["features"] == alone["features"]
     assert proxy.faults == []
 
-    def always(request: Request) -> Any:
-        return server_error(request)
-
     before = len(store.manifests("team/shop/features"))
-    proxy.plan(always, times=500, method="GET", part="/_data/")
+    proxy.plan(denied, times=500, method="GET", part="/_data/")
     failed = drivers.run("features")
     assert failed["error"] == "StoreError"
     assert "S3 refused: it could not be read" in failed["text"]
-    assert "InternalError" in failed["text"]
+    assert "AccessDenied" in failed["text"]
     assert len(store.manifests("team/shop/features")) == before
 
 

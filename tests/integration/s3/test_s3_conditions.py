@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
-from resources.s3 import s3_client
+from resources.s3_client import s3_client
 from resources.s3_store import S3Store
 from tests.integration.s3 import faulty
 
@@ -52,11 +52,7 @@ def test_a_good_server_passes_on_a_bad_day(
 def test_what_may_not_be_deleted_does_not_stop_a_writer(
     store: S3Store, s3_server_proxy: faulty.Proxy
 ) -> None:
-    def denied(request: faulty.Request) -> faulty.Answer:
-        body = b"<Error><Code>AccessDenied</Code><Message>planned</Message></Error>"
-        return faulty.Answer(403, [("Content-Type", "application/xml")], body)
-
-    s3_server_proxy.plan(denied, method="POST", part="delete")
+    s3_server_proxy.plan(faulty.denied, method="POST", part="delete")
     store.create("team/key", b"mine")
     assert len(_probes(store)) == 1
     assert s3_client().head_object(Bucket=store.place.bucket, Key=_probes(store)[0])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from mlops_assets.errors import StoreError
 from resources import s3_store
+from resources.ledger import Ledger
 from resources.manifest import Draft, Manifest
-from resources.s3 import s3_client
+from resources.s3_client import s3_client
 from resources.s3_documents import Documents
 from resources.s3_store import S3Store
+from tests.integration.s3 import faulty
 
 pytestmark = pytest.mark.s3
 NAME = "team/shop/raw"
@@ -64,3 +69,34 @@ def test_all_named_versions_come_in_order(store: S3Store) -> None:
             store.publish_as(NAME, f"p0-{number}", staged, Draft(data_version=str(number)))
     found = store.named_all((NAME, name) for name in store.names(NAME))
     assert [manifest.name for manifest in found] == ["p0-1", "p0-2", "p0-3"]
+
+
+@pytest.mark.parametrize("versions", [5, 50])
+def test_publishing_reads_no_history(
+    store: S3Store, s3_server_proxy: faulty.Proxy, monkeypatch: pytest.MonkeyPatch, versions: int
+) -> None:
+    """A new process publishes a content that nobody has seen: as many requests as ever."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: _publish(store, f"sha256:{n}"), range(versions)))
+    monkeypatch.setattr(s3_store, "_DOCUMENTS", Documents())
+    s3_server_proxy.requests.clear()
+    store.latest(NAME)
+    assert store.find(NAME, "sha256:new") is None
+    assert _publish(store, "sha256:new").sequence == versions + 1
+    read = [path for method, path in s3_server_proxy.requests if method == "GET"]
+    assert sum("_manifests/" in path and "list-type" not in path for path in read) == 1
+    assert len(s3_server_proxy.requests) < 15
+
+
+def test_ledger_entries_are_read_many_at_a_time(
+    store: S3Store, s3_server_proxy: faulty.Proxy
+) -> None:
+    for number in range(32):
+        Ledger(store, "team/shop/ledger").append(
+            "deploy", version=1, bundle_id="b", run_id="r", reason="", expected_head=number
+        )
+    s3_server_proxy.plan(faulty.slow(0.5), times=32, method="GET", part="ledger/0000")
+    started = time.monotonic()
+    entries = Ledger(store, "team/shop/ledger").entries()
+    assert [entry.sequence for entry in entries] == list(range(1, 33))
+    assert time.monotonic() - started < 8  # 16 s one by one

@@ -15,7 +15,8 @@ from mlops_assets.errors import NoFilesError
 from mlops_assets.keys import ProjectId
 from mlops_assets.sources.ingest import ingest
 from mlops_assets.sources.partitioned import take_partitions
-from resources.s3 import S3Place, s3_client
+from resources.s3 import S3Place
+from resources.s3_client import s3_client
 from resources.s3_store import S3Store
 from resources.spark import spark_session
 

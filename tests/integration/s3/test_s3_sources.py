@@ -16,10 +16,15 @@ import pytest
 from mlops_assets.config.sources import FilesSource
 from mlops_assets.errors import NoFilesError, SourceError
 from mlops_assets.keys import ProjectId
+from mlops_assets.monitoring.stream_files import find_stream_files
 from mlops_assets.sources.base import SourceContext
+from mlops_assets.sources.executor_objects import _heads, footers
 from mlops_assets.sources.files import Files
 from mlops_assets.sources.objects import ObjectSet, find_objects
-from resources.s3 import S3Object, S3Place, s3_client
+from mlops_assets.tables.executor_tasks import RemoteFile
+from resources import s3_client as asking
+from resources.s3 import S3Object, S3Place
+from resources.s3_client import s3_client
 from resources.s3_server import S3Server
 from resources.spark import spark_session
 from tests.integration.s3 import faulty
@@ -134,19 +139,52 @@ def test_keys_that_would_be_one_file_are_refused(
         find_objects("s3://bucket/in", "csv", context)
 
 
+@pytest.mark.parametrize("store", ["{0}/store", "{0}/store/", "s3://{1}//{2}//store//"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "{0}/store/other/team/raw",
+        "{0}//store/other/team/raw/",
+        "s3://{1}//{2}/store/other/team/raw/a.parquet",
+        "{0}/x/../store/other/team/raw",
+        "{0}/./store",
+        "{0}/stor?/other/team/raw/a.parquet",
+        "{0}/*/other/team/raw",
+        "{0}/**/*.parquet",
+        "{0}",
+    ],
+)
 def test_the_engines_own_store_is_no_source(
+    s3_uri: str,
+    context: SourceContext,
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
+    uri: str,
+) -> None:
+    parts = (s3_uri, *s3_uri.removeprefix("s3://").split("/"))
+    put(s3_uri, "store/other/team/raw/a.parquet", b"theirs")
+    put(s3_uri, "store2/a.parquet", b"mine")
+    monkeypatch.setenv("MLOPS_STORE_URI", store.format(*parts))
+    with pytest.raises(SourceError, match="own store"):
+        find_objects(uri.format(*parts), "parquet", context)
+    with pytest.raises(SourceError, match="own store"):
+        find_stream_files(uri.format(*parts), "parquet", context)
+    assert names(f"{s3_uri}/store2", context) == ["a.parquet"]
+
+
+def test_a_store_that_is_the_whole_bucket_is_no_source(
     s3_uri: str, context: SourceContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLOPS_STORE_URI", f"{s3_uri}/store")
+    monkeypatch.setenv("MLOPS_STORE_URI", "s3://tests")
     with pytest.raises(SourceError, match="own store"):
-        find_objects(f"{s3_uri}/store/other/team/raw", "parquet", context)
+        find_objects(f"{s3_uri}/in", "parquet", context)
 
 
 def test_a_source_away_is_never_an_empty_one(
     s3_uri: str, context: SourceContext, proxy: faulty.Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(s3_uri, "in/a.parquet", b"x")
-    monkeypatch.setattr("resources.s3.time.sleep", lambda _: None)
+    monkeypatch.setattr(asking, "DEADLINE_SECONDS", asking.SMALL_SECONDS + 1)
     for fault in (faulty.server_error, faulty.cut_listing, faulty.empty_answer):
         proxy.faults.clear()
         proxy.plan(fault, times=1000, part="list-type=2")
@@ -154,6 +192,32 @@ def test_a_source_away_is_never_an_empty_one(
             find_objects(f"{s3_uri}/in", "parquet", context)
         assert not isinstance(raised.value, NoFilesError)
         assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(raised.value)
+
+
+@pytest.mark.parametrize("fault", [faulty.server_error, faulty.denied, faulty.cut_body])
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_s3_in_trouble_is_no_corrupt_file(
+    s3_uri: str,
+    context: SourceContext,
+    proxy: faulty.Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: faulty.Fault,
+    kind: str,
+) -> None:
+    put(s3_uri, f"in/a.{kind}", parquet(0, 3))
+    found = find_objects(f"{s3_uri}/in", kind, context)
+    monkeypatch.setattr(asking, "DEADLINE_SECONDS", asking.SMALL_SECONDS + 1)
+    proxy.plan(fault, times=1000, method="GET", part=f"a.{kind}")
+    with pytest.raises(SourceError, match="S3") as raised:
+        if kind == "csv":
+            _heads(found, context)
+        else:
+            files = [RemoteFile(found.place.bucket, i.key, i.bytes) for i in found.objects]
+            footers(files, context.where)
+    assert "corrupt" not in str(raised.value)
+    assert raised.value.where == context.where
+    wanted = "allow s3:GetObject" if fault is faulty.denied else "run again"
+    assert wanted in str(raised.value.fix)
 
 
 @pytest.fixture

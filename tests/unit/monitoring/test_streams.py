@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_assets.config.project import Project, ProjectSpec
-from mlops_assets.errors import SourceError
+from mlops_assets.errors import EnvironmentProblemError, SourceError
 from mlops_assets.keys import ProjectId
 from mlops_assets.monitoring.records import Records, parse_name, record_name
 from mlops_assets.monitoring.register import NO_FILES, parts, register, stream_digest
@@ -257,6 +259,34 @@ def test_rows_that_cannot_be_written_wait_for_the_next_file(tmp_path: Path) -> N
     log.flush()
     (file,) = (tmp_path / "live").iterdir()
     assert pq.read_table(file)["temp"].to_pylist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "place", ["gs://bucket/log", "http://host/log", "S3://b/x", "s3:/b/x", Path("s3://bucket/log")]
+)
+def test_the_logger_refuses_places_that_it_cannot_write_to(
+    place: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EnvironmentProblemError, match="cannot be logged") as caught:
+        PredictionLogger(place)
+    assert "s3://<bucket>/<prefix>" in str(caught.value.expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_logger_takes_file_addresses(tmp_path: Path) -> None:
+    with PredictionLogger(f"file://{tmp_path}/live") as log:
+        log.add(inputs={"temp": 1.0}, prediction=0.1, model_version=1)
+    assert len(list((tmp_path / "live").glob("*.parquet"))) == 1
+
+
+def test_clients_import_the_logger_alone() -> None:
+    code = (
+        "import sys, mlops_assets.serving.prediction_log as p; p.PredictionLogger('s3://bucket/x');"
+        "print({'boto3', 'botocore', 'pyarrow', 'dagster', 'torch', 'pyspark'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_what_is_no_number_is_kept_as_nothing(tmp_path: Path, store: LocalStore) -> None:

@@ -23,7 +23,7 @@ from mlops_assets.monitoring.register import register
 from mlops_assets.monitoring.run import MonitoringResult, monitor
 from mlops_assets.monitoring.streams import inference_log, labels
 from mlops_assets.policy.run import decide_open_windows
-from mlops_assets.serving.prediction_log import write_log_file
+from mlops_assets.serving.log_files import write_log_file
 from resources.ledger import Ledger
 from resources.local_store import LocalStore
 

@@ -16,6 +16,7 @@ import pytest
 
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
 from resources import durable
+from resources.garbage import Removed
 from resources.local_store import LocalStore
 from resources.manifest import Column, Draft, Manifest
 from resources.store import open_store
@@ -198,7 +199,8 @@ def test_garbage_is_what_nobody_sees_and_nobody_writes(store: LocalStore) -> Non
     young = unnamed.with_name("20200101T000000-111111111111")
     young.mkdir()
     removed = store.collect_garbage(timedelta(hours=1))
-    assert removed == sorted(p.relative_to(store.root).as_posix() for p in (old, unnamed))
+    wanted = sorted(p.relative_to(store.root).as_posix() for p in (old, unnamed))
+    assert removed == [Removed(name, 1) for name in wanted]
     assert fresh.is_dir()
     assert active.is_dir()
     assert young.is_dir()
@@ -292,7 +294,7 @@ for n in range(10_000):
         child = run_child(program, store.root, round_number)
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-        time.sleep(moments.uniform(0, 0.06))
+        time.sleep(moments.uniform(0, 0.06) * (1 + round_number))  # slow machines come late
         child.send_signal(signal.SIGKILL)
         child.communicate()
         manifests = store.manifests(NAME)
@@ -397,7 +399,8 @@ def test_everything_is_synced_before_it_is_visible(
     data = str(store.root / NAME / "_data")
     assert renamed < where[f"sync {data}"] < linked
     assert where[f"sync {draft_file}"] < linked
-    assert calls[-1] == f"sync {store.root / NAME / '_manifests'}"
+    assert calls[linked + 1] == f"sync {store.root / NAME}/_manifests"
+    assert calls[-1] == f"sync {store.root / NAME}/_by_content"
     assert manifest.sequence == 1
 
 
@@ -429,3 +432,82 @@ def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
     for look in (lambda: store.latest(NAME), lambda: store.keys("team/shop/ledger")):
         with pytest.raises(StoreError, match="the store cannot be read"):
             look()
+
+
+class Counting(LocalStore):
+    """Counts what is read."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.read_keys: list[str] = []
+
+    def _read(self, key: str) -> bytes:
+        self.read_keys.append(key)
+        return super()._read(key)
+
+
+@pytest.mark.parametrize("versions", [5, 50])
+def test_a_new_content_is_known_as_new_without_reading_history(
+    tmp_path: Path, versions: int
+) -> None:
+    store = Counting(tmp_path / "store")
+    for number in range(versions):
+        publish(store, str(number), f"sha256:{number}")
+    store.read_keys.clear()
+    assert store.find(NAME, "sha256:new") is None
+    assert store.read_keys == []
+    found = store.find(NAME, "sha256:3")
+    assert found is not None
+    assert found.sequence == 4
+    assert store.read_keys == [f"{NAME}/_manifests/000004.json"]
+
+
+def test_a_store_without_an_index_gets_one_when_somebody_looks(tmp_path: Path) -> None:
+    store = Counting(tmp_path / "store")
+    for number in (1, 2, 1, 3):
+        publish(store, str(number), f"sha256:{number}")
+    durable.remove_tree(store.root / NAME / "_by_content")
+    publish(store, "4", "sha256:4")
+    store.read_keys.clear()
+    found = store.find(NAME, "sha256:1")
+    assert found is not None
+    assert found.sequence == 3
+    assert len(store.read_keys) == 5  # four without an entry, and the one that was meant
+    store.read_keys.clear()
+    assert store.find(NAME, "sha256:9") is None
+    assert store.read_keys == []
+
+
+def test_a_publisher_killed_before_its_index_entry_is_found_all_the_same(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStore, "_note", lambda store, manifest: None)
+        publish(store, "body", "sha256:1")
+    found = store.find(NAME, "sha256:1")
+    assert found is not None
+    assert found.sequence == 1
+
+
+def test_a_damaged_manifest_is_no_content(store: LocalStore) -> None:
+    publish(store, "one", "sha256:1")
+    publish(store, "again", "sha256:1")
+    publish(store, "two", "sha256:2")
+    (store.root / NAME / "_manifests/000002.json").write_text("{")
+    found = store.find(NAME, "sha256:1")
+    assert found is not None
+    assert found.sequence == 1
+    (store.root / NAME / "_manifests/000001.json").write_text("{")
+    durable.remove_tree(store.root / NAME / "_by_content")
+    assert store.find(NAME, "sha256:1") is None
+    assert store.find(NAME, "sha256:2") is not None
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.version(NAME, 1)
+
+
+def test_an_entry_that_lies_is_not_believed(store: LocalStore) -> None:
+    publish(store, "one", "sha256:1")
+    (entry,) = (store.root / NAME / "_by_content").iterdir()
+    entry.rename(entry.with_name(entry.name.replace("000001", "000007")))
+    assert store.find(NAME, "sha256:1") == store.latest(NAME)
+    assert store.find(NAME, "sha256:2") is None

@@ -130,3 +130,35 @@ def test_a_file_that_is_no_parquet_says_what_its_name_tells(
     (tmp_path / name).write_text("id,amount\n1,2\n")
     with pytest.raises(SourceError, match=fix):
         read_schemas(FileSet(tmp_path, (tmp_path / name,)), "here")
+
+
+@pytest.mark.parametrize("named", [None, "kept", "file://{root}/kept", "{root}//kept/../kept/"])
+@pytest.mark.parametrize("form", ["{0}/t/p/raw", "{0}//t/./p/raw/x.parquet", "{0}/*/p/raw", "link"])
+def test_the_engines_own_store_is_no_source(
+    context: SourceContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str | None,
+    form: str,
+) -> None:
+    store = tmp_path / ("kept" if named else ".mlops/store")
+    (store / "t/p/raw").mkdir(parents=True)
+    (store / "t/p/raw/x.parquet").write_text("theirs")
+    (tmp_path / "shared/link").symlink_to(store)
+    if named:
+        monkeypatch.setenv("MLOPS_STORE_URI", named.format(root=tmp_path))
+    uri = f"{tmp_path}/shared/link/t/p/raw" if form == "link" else form.format(store)
+    with pytest.raises(SourceError, match="own store"):
+        find_files(uri, "parquet", context)
+    assert names(f"{tmp_path}/shared/*.parquet", context) == ["s.parquet"]
+
+
+def test_copies_of_a_store_in_s3_are_no_source(
+    context: SourceContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_STORE_URI", "s3://bucket/mlops")
+    copy = tmp_path / ".mlops/cache/s3-1/t/p/raw/x.parquet"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("theirs")
+    with pytest.raises(SourceError, match="own store"):
+        find_files(str(copy), "parquet", context)
