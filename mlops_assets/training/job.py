@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-FOLDER = "processes"
-"""Of a job, in the folder of the training's checkpoints."""
+_FOLDER = "processes-"
+"""Start of the name of a job's folder, which lies in that of the training's checkpoints."""
 NAME = "job.json"
 MEETING = "meeting"
 """Start of the names of files by which processes of one machine find each other."""
@@ -76,8 +79,8 @@ class Job:
 
     @property
     def id(self) -> str:
-        """Name under which the processes meet: that of the training."""
-        return self.checkpoints.name
+        """Name under which the processes meet: no earlier run of the training used it."""
+        return self.folder.name
 
     def save(self) -> Path:
         """Write it, whole or not at all."""
@@ -108,6 +111,24 @@ class Job:
                 "folder": path.parent,
             }
         )
+
+
+def make_job_folder(checkpoints: Path) -> Path:
+    """A folder for one run of a training, which only its owner can read."""
+    folder = checkpoints / f"{_FOLDER}{uuid4().hex}"
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def job_files(folder: Path) -> Iterator[Path]:
+    """The ``job.json`` of each job at or anywhere below the folder."""
+    return folder.glob(f"**/{_FOLDER}*/{NAME}")
+
+
+def remove_jobs(checkpoints: Path) -> None:
+    """Remove what killed runs left, rows above all; the caller holds the training's claim."""
+    for folder in checkpoints.glob(f"{_FOLDER}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> Path:

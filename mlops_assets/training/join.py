@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from mlops_assets.errors import TrainingError
-from mlops_assets.training.job import FOLDER, NAME, Job
+from mlops_assets.training.job import NAME, Job, job_files
 from mlops_assets.training.launch import run_agent
 
 _POLL_SECONDS = 1.0
@@ -47,7 +47,7 @@ def _wait_for_job(folder: Path, wait_seconds: float) -> Path:
                 "there is no training to join",
                 where=folder,
                 found=f"no job after {wait_seconds:.0f} seconds",
-                expected=f"<training>/{FOLDER}/{NAME}, by a run of the model asset",
+                expected=f"<training>/<job>/{NAME}, by a run of the model asset",
                 fix="start the run, or look whether both machines see the same folder",
             )
         time.sleep(_POLL_SECONDS)
@@ -55,7 +55,7 @@ def _wait_for_job(folder: Path, wait_seconds: float) -> Path:
 
 def _newest_job(folder: Path) -> Path | None:
     found: list[tuple[float, Path]] = []
-    for path in folder.glob(f"**/{FOLDER}/{NAME}"):
+    for path in job_files(folder):
         try:
             if Job.load(path).distributed.nodes > 1:
                 found.append((path.stat().st_mtime, path))

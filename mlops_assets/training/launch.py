@@ -14,7 +14,14 @@ import mlops_assets
 from mlops_assets.errors import TrainingError
 from mlops_assets.training.asked import Asked, Trained
 from mlops_assets.training.failures import failure, is_final
-from mlops_assets.training.job import EPOCHS, FOLDER, Job, read_array, write_rows
+from mlops_assets.training.job import (
+    EPOCHS,
+    Job,
+    make_job_folder,
+    read_array,
+    remove_jobs,
+    write_rows,
+)
 from mlops_assets.training.placement import read_placement
 from mlops_assets.training.processes import Processes
 from mlops_assets.training.result import EpochResult
@@ -32,7 +39,7 @@ def train_in_processes(
     """Train by torchrun, and take up the result from its last checkpoint.
 
     The rows are written for the processes, each of which reads its shard alone; they are removed
-    in the end.
+    in the end. The caller holds the folder of the checkpoints by ``claimed``.
 
     Raises:
         TrainingError: There are fewer rows than processes, or a process failed for good.
@@ -42,9 +49,8 @@ def train_in_processes(
 
     _require_rows(asked, processes)
     before = latest_checkpoint(asked.checkpoints)
-    folder = asked.checkpoints / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
+    remove_jobs(asked.checkpoints)
+    folder = make_job_folder(asked.checkpoints)
     try:
         job = _write_job(asked, processes, folder)
         run_agent(job, job.save(), on_epoch)
