@@ -34,6 +34,8 @@ MEETING = "meeting"
 """Start of the names of files by which processes of one machine find each other."""
 EPOCHS = "epochs.jsonl"
 """Epochs as they are done, one JSON object a line."""
+LAST = "last.json"
+"""Which checkpoint is the training's last."""
 _ARRAYS = ("numeric", "categorical", "target")
 _CHUNK = 262_144
 _MODEL: TypeAdapter[Any] = TypeAdapter(ModelSpec)

@@ -139,12 +139,11 @@ def _tell_new(folder: Path, told: int, on_epoch: Callable[[EpochResult], None] |
 def _trained(asked: Asked, job: Job, resumed_from: int | None) -> Trained:
     import torch
 
-    from mlops_assets.training.checkpoint import latest_checkpoint, under
+    from mlops_assets.training.agreement import read_last
+    from mlops_assets.training.checkpoint import under
     from mlops_assets.training.core import build_core
 
-    checkpoint = latest_checkpoint(job.checkpoints)
-    if checkpoint is None:
-        raise TrainingError("the processes left no checkpoint", where=job.checkpoints)
+    checkpoint = read_last(job.checkpoints, job.folder)
     core = build_core(asked.project, asked.preprocessing)
     core.network.load_state_dict(under("best", checkpoint.tensors))
     state = checkpoint.state
