@@ -122,9 +122,9 @@ def make_job_folder(checkpoints: Path) -> Path:
     return folder
 
 
-def job_files(folder: Path) -> Iterator[Path]:
-    """The ``job.json`` of each job at or anywhere below the folder."""
-    return folder.glob(f"**/{_FOLDER}*/{NAME}")
+def job_folders(folder: Path) -> Iterator[Path]:
+    """Folders of jobs in the folder or anywhere below, also of those that killed runs left."""
+    return folder.glob(f"**/{_FOLDER}*")
 
 
 def remove_jobs(checkpoints: Path) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.project import Project
 from mlops_assets.training.bundle import Bundle, open_bundle
 from mlops_assets.training.bundle_writer import write_bundle
-from mlops_assets.training.claim import claimed
+from mlops_assets.training.claim import claimed, claimed_if_free
+from mlops_assets.training.job import job_folders, remove_jobs
 from mlops_assets.training.key import training_key
 from mlops_assets.training.result import EpochResult, TrainingResult
 from mlops_assets.training.split import split_rows
@@ -77,6 +78,7 @@ def train_bundle(
         return known
     checkpoints = checkpoints_root / project.id.team / project.id.name / key[7:39]
     with claimed(checkpoints):
+        _remove_killed_jobs(checkpoints.parent)
         # Another run of this training may have published while this one waited for its end.
         known = None if force else _known_bundle(project, store, key)
         return known or _train_and_publish(
@@ -97,6 +99,14 @@ def _known_bundle(project: Project, store: Store, key: str) -> TrainedBundle | N
     return (
         TrainedBundle(found[-1], open_bundle(store.path(found[-1])), True, None) if found else None
     )
+
+
+def _remove_killed_jobs(folder: Path) -> None:
+    """Remove rows that killed runs of the project's other trainings left on the disk."""
+    for training in {job.parent for job in job_folders(folder)}:
+        with claimed_if_free(training) as is_free:
+            if is_free:
+                remove_jobs(training)
 
 
 def _train_and_publish(

@@ -189,11 +189,3 @@ def test_notes_of_processes_are_a_placement_by_rank(tmp_path: Path) -> None:
 def test_without_a_trace_there_is_no_failure(tmp_path: Path) -> None:
     assert failure(tmp_path, DistributedSpec()) is None
     assert not is_final(tmp_path)
-
-
-def test_without_a_job_a_second_machine_says_where_it_looked(tmp_path: Path) -> None:
-    from mlops_assets.training.join import join
-
-    with pytest.raises(TrainingError, match="no training to join") as caught:
-        join(tmp_path, wait_seconds=0)
-    assert str(tmp_path) in str(caught.value)
