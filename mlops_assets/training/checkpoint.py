@@ -5,18 +5,21 @@ Imports torch: import this module inside functions.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+_log = logging.getLogger(__name__)
 _PREFIX = "epoch-"
 _SUFFIX = ".safetensors"
 _KEPT = 2
@@ -72,17 +75,41 @@ def _checkpoint_files(directory: Path) -> list[Path]:
     return sorted(directory.glob(f"{_PREFIX}*{_SUFFIX}"))
 
 
+class Found(NamedTuple):
+    """A checkpoint and its file."""
+
+    path: Path
+    checkpoint: Checkpoint
+
+
 def latest_checkpoint(directory: Path) -> Checkpoint | None:
     """The newest readable checkpoint; a damaged one is passed over for the one before it."""
+    newest = newest_checkpoint(directory)
+    return newest.checkpoint if newest else None
+
+
+def newest_checkpoint(directory: Path) -> Found | None:
+    """As :func:`latest_checkpoint`, with its file."""
     for path in reversed(_checkpoint_files(directory)):
         try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return Checkpoint(int(header["epoch"]), tensors, json.loads(header["state"]))
-        except (SafetensorError, KeyError, ValueError, OSError):
-            continue
+            return Found(path, read_checkpoint(path))
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            _log.warning("passing over %s, which cannot be read: %s", path, error)
     return None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Inverse of :func:`save_checkpoint`."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return Checkpoint(int(header["epoch"]), tensors, json.loads(header["state"]))
+
+
+def file_digest(path: Path) -> str:
+    """``sha256:…`` of a checkpoint's bytes."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def remove_checkpoints(directory: Path) -> None:

@@ -11,12 +11,16 @@ from mlops_assets import errors
 from mlops_assets.config.distributed import DistributedSpec
 from mlops_assets.errors import MlopsError, TrainingError
 from mlops_assets.training.job import write_json
+from mlops_assets.training.placement import read_placement
 
 _FAILURES = "failed-*.json"
 _EXIT_CODES = "exit-codes.json"
 _SILENCE = "PeerSilentError"
 _LOSSES = frozenset({"PeerLostError", _SILENCE})
 """What a process tells about others: names of errors in ``ranks.py``."""
+_ENDED_WITH_OTHERS = -signal.SIGTERM
+"""Exit code of a process that torchrun ended because another one had failed."""
+_WATCHDOG = "killed by SIGABRT, as NCCL's watchdog does when the others do not answer"
 _PARTS = ("problem", "where", "found", "expected", "fix")
 
 
@@ -45,29 +49,51 @@ def write_exit_codes(folder: Path, codes: Mapping[int, int]) -> None:
 def failure(folder: Path, distributed: DistributedSpec) -> MlopsError | None:
     """The error to raise for a training whose processes ended: a process's own, if it told one."""
     found = sorted(_failures(folder), key=lambda each: (not each["final"], each["rank"]))
-    if found:
-        first = found[0]
-        kind = getattr(errors, first["kind"], None)
-        if first["final"] and isinstance(kind, type) and issubclass(kind, MlopsError):
-            parts = {name: first[name] for name in _PARTS if name != "problem"}
-            return kind(first["problem"], **parts)
+    on_purpose = _on_purpose(found[0]) if found else None
+    if on_purpose is not None:
+        return on_purpose
     path = folder / _EXIT_CODES
     if not found and not path.is_file():
         return None
     codes = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     own = [each for each in found if each["kind"] not in _LOSSES]
-    silent = [each for each in found if each["kind"] == _SILENCE]
-    if silent and not own and not any(code < 0 for code in codes.values()):
-        return _silence(silent[0], distributed)
+    aborted = [rank for rank, code in sorted(codes.items()) if _is_watchdog(code, folder)]
+    harmless = {_ENDED_WITH_OTHERS, *(codes[rank] for rank in aborted)}
+    is_dead = any(code < 0 and code not in harmless for code in codes.values())
+    waited = [*_waited(found), *(f"process {rank}: {_WATCHDOG}" for rank in aborted)]
+    if waited and not own and not is_dead:
+        return _silence(waited[0], distributed)
     return _death(own, codes, distributed)
 
 
-def _silence(told: dict[str, str], distributed: DistributedSpec) -> TrainingError:
+def _on_purpose(told: dict[str, str]) -> MlopsError | None:
+    kind = getattr(errors, told["kind"], None)
+    if not told["final"] or not isinstance(kind, type) or not issubclass(kind, MlopsError):
+        return None
+    parts = {name: told[name] for name in _PARTS if name != "problem"}
+    return kind(told["problem"], **parts)
+
+
+def _waited(found: list[dict[str, str]]) -> list[str]:
+    """What processes tell that waited in vain."""
+    return [
+        f"process {each['rank']} waited for the others: {each['problem']}"
+        for each in found
+        if each["kind"] == _SILENCE
+    ]
+
+
+def _is_watchdog(code: int, folder: Path) -> bool:
+    """Whether NCCL's watchdog ended the process: an exchange that hangs raises nothing there."""
+    return code == -signal.SIGABRT and read_placement(folder, 1).backend == "nccl"
+
+
+def _silence(found: str, distributed: DistributedSpec) -> TrainingError:
     seconds = distributed.timeout.total_seconds()
     return TrainingError(
         "a training process did not answer",
         where=f"training.distributed, after {distributed.max_restarts} restarts",
-        found=f"process {told['rank']} waited for the others: {told['problem']}",
+        found=found,
         expected=f"an answer within {seconds:g} seconds (training.distributed.timeout)",
         fix="look whether a machine stands still, swaps or lost its network; write a longer "
         "timeout if a step takes that long; the last checkpoint is kept",

@@ -7,10 +7,12 @@ pickle; a folder that only its owner can read, as it holds rows.
 from __future__ import annotations
 
 import json
-import uuid
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -24,13 +26,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-FOLDER = "processes"
-"""Of a job, in the folder of the training's checkpoints."""
+_FOLDER = "processes-"
+"""Start of the name of a job's folder, which lies in that of the training's checkpoints."""
 NAME = "job.json"
 MEETING = "meeting"
 """Start of the names of files by which processes of one machine find each other."""
 EPOCHS = "epochs.jsonl"
 """Epochs as they are done, one JSON object a line."""
+LAST = "last.json"
+"""Which checkpoint is the training's last."""
 _ARRAYS = ("numeric", "categorical", "target")
 _CHUNK = 262_144
 _MODEL: TypeAdapter[Any] = TypeAdapter(ModelSpec)
@@ -76,8 +80,8 @@ class Job:
 
     @property
     def id(self) -> str:
-        """Name under which the processes meet: that of the training."""
-        return self.checkpoints.name
+        """Name under which the processes meet: no earlier run of the training used it."""
+        return self.folder.name
 
     def save(self) -> Path:
         """Write it, whole or not at all."""
@@ -110,9 +114,27 @@ class Job:
         )
 
 
+def make_job_folder(checkpoints: Path) -> Path:
+    """A folder for one run of a training, which only its owner can read."""
+    folder = checkpoints / f"{_FOLDER}{uuid4().hex}"
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def job_folders(folder: Path) -> Iterator[Path]:
+    """Folders of jobs in the folder or anywhere below, also of those that killed runs left."""
+    return folder.glob(f"**/{_FOLDER}*")
+
+
+def remove_jobs(checkpoints: Path) -> None:
+    """Remove what killed runs left, rows above all; the caller holds the training's claim."""
+    for folder in checkpoints.glob(f"{_FOLDER}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_json(path: Path, values: dict[str, Any]) -> Path:
     """Write a file that a reader sees whole or not at all."""
-    draft = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
+    draft = path.with_suffix(f".{uuid4().hex}.tmp")
     draft.write_text(json.dumps(values), encoding="utf-8")
     draft.replace(path)
     return path

@@ -14,7 +14,15 @@ import mlops_assets
 from mlops_assets.errors import TrainingError
 from mlops_assets.training.asked import Asked, Trained
 from mlops_assets.training.failures import failure, is_final
-from mlops_assets.training.job import EPOCHS, FOLDER, Job, read_array, write_rows
+from mlops_assets.training.heartbeat import beating
+from mlops_assets.training.job import (
+    EPOCHS,
+    Job,
+    make_job_folder,
+    read_array,
+    remove_jobs,
+    write_rows,
+)
 from mlops_assets.training.placement import read_placement
 from mlops_assets.training.processes import Processes
 from mlops_assets.training.result import EpochResult
@@ -32,7 +40,7 @@ def train_in_processes(
     """Train by torchrun, and take up the result from its last checkpoint.
 
     The rows are written for the processes, each of which reads its shard alone; they are removed
-    in the end.
+    in the end. The caller holds the folder of the checkpoints by ``claimed``.
 
     Raises:
         TrainingError: There are fewer rows than processes, or a process failed for good.
@@ -42,12 +50,12 @@ def train_in_processes(
 
     _require_rows(asked, processes)
     before = latest_checkpoint(asked.checkpoints)
-    folder = asked.checkpoints / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
+    remove_jobs(asked.checkpoints)
+    folder = make_job_folder(asked.checkpoints)
     try:
         job = _write_job(asked, processes, folder)
-        run_agent(job, job.save(), on_epoch)
+        with beating(folder):
+            run_agent(job, job.save(), _EpochTeller(folder, on_epoch).tell_new)
         return _trained(asked, job, before.epoch or None if before else None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -84,8 +92,14 @@ def _write_job(asked: Asked, processes: Processes, folder: Path) -> Job:
     )
 
 
-def run_agent(job: Job, path: Path, on_epoch: Callable[[EpochResult], None] | None = None) -> None:
+def run_agent(job: Job, path: Path, on_poll: Callable[[], None]) -> None:
     """Run this machine's processes of a job to their end; none is left, whatever happens.
+
+    Args:
+        job: The job.
+        path: Its file.
+        on_poll: Called again and again meanwhile, and once in the end; what it raises ends the
+            processes.
 
     Raises:
         MlopsError: What a process raised on purpose.
@@ -100,12 +114,11 @@ def run_agent(job: Job, path: Path, on_epoch: Callable[[EpochResult], None] | No
         log=log,
         directory=job.folder,
     )
-    told = 0
     try:
         while process.poll() is None:
-            told = _tell_new(job.folder, told, on_epoch)
+            on_poll()
             time.sleep(_POLL_SECONDS)
-        _tell_new(job.folder, told, on_epoch)
+        on_poll()
     finally:
         stop_group(record)
     if process.returncode == 0 and not is_final(job.folder):
@@ -117,28 +130,33 @@ def run_agent(job: Job, path: Path, on_epoch: Callable[[EpochResult], None] | No
     )
 
 
-def _tell_new(folder: Path, told: int, on_epoch: Callable[[EpochResult], None] | None) -> int:
-    """Tell epochs after the last one told; one that was done again after a restart is not new."""
-    path = folder / EPOCHS
-    if on_epoch is None or not path.exists():
-        return told
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-        result = EpochResult(**json.loads(line))
-        if result.epoch > told:
-            told = result.epoch
-            on_epoch(result)
-    return told
+class _EpochTeller:
+    """Tells each epoch once, also one that was done again after a restart."""
+
+    def __init__(self, folder: Path, on_epoch: Callable[[EpochResult], None] | None) -> None:
+        self._path = folder / EPOCHS
+        self._on_epoch = on_epoch
+        self._told = 0
+
+    def tell_new(self) -> None:
+        """Tell the epochs after the last one told."""
+        if self._on_epoch is None or not self._path.exists():
+            return
+        for line in self._path.read_text(encoding="utf-8").split("\n")[:-1]:
+            result = EpochResult(**json.loads(line))
+            if result.epoch > self._told:
+                self._told = result.epoch
+                self._on_epoch(result)
 
 
 def _trained(asked: Asked, job: Job, resumed_from: int | None) -> Trained:
     import torch
 
-    from mlops_assets.training.checkpoint import latest_checkpoint, under
+    from mlops_assets.training.agreement import read_last
+    from mlops_assets.training.checkpoint import under
     from mlops_assets.training.core import build_core
 
-    checkpoint = latest_checkpoint(job.checkpoints)
-    if checkpoint is None:
-        raise TrainingError("the processes left no checkpoint", where=job.checkpoints)
+    checkpoint = read_last(job.checkpoints, job.folder)
     core = build_core(asked.project, asked.preprocessing)
     core.network.load_state_dict(under("best", checkpoint.tensors))
     state = checkpoint.state

@@ -10,6 +10,7 @@ import torch
 
 from mlops_assets.config.training import TrainingSpec
 from mlops_assets.errors import TrainingError
+from mlops_assets.training.agreement import agreed_checkpoint
 from mlops_assets.training.checkpoint import latest_checkpoint, save_checkpoint
 from mlops_assets.training.core import Core
 from mlops_assets.training.device import Compute, is_out_of_memory
@@ -77,11 +78,16 @@ class Loop:
         )
 
     def resume(self) -> int | None:
-        """Take up the newest checkpoint; its epoch, if it is not the very start."""
+        """Take up the newest checkpoint, the same in all processes.
+
+        Returns:
+            Its epoch, if it is not the very start.
+
+        Raises:
+            TrainingError: A process cannot read it.
+        """
         self._world.together(self._ensure_checkpoint)
-        checkpoint = latest_checkpoint(self._checkpoints)
-        if checkpoint is None:
-            raise TrainingError("the checkpoint is gone", where=self._checkpoints)
+        checkpoint = agreed_checkpoint(self._checkpoints, self._world)
         self.fit.batch = checkpoint.state["batch"]
         self.fit.restore(checkpoint)
         if checkpoint.epoch:
@@ -117,9 +123,7 @@ class Loop:
                 problem = error.with_traceback(None)
             if problem is not None:
                 self._halve_batch(problem)
-                last = latest_checkpoint(self._checkpoints)
-                if last is not None:
-                    fit.restore(last)
+                fit.restore(agreed_checkpoint(self._checkpoints, self._world))
 
     def _run_epochs(self, step: GradientStep, on_epoch: OnEpoch | None) -> None:
         fit, spec = self.fit, self._spec

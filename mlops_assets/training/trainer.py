@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.config.project import Project
 from mlops_assets.models import numeric_bins
 from mlops_assets.training.asked import Asked, Trained
+from mlops_assets.training.claim import claimed
 from mlops_assets.training.device import (
     choose_compute,
     device_name,
@@ -28,7 +29,7 @@ from mlops_assets.training.split import Split
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["EpochResult", "OnEpoch", "TrainingResult", "train"]
+__all__ = ["EpochResult", "OnEpoch", "TrainingResult", "train", "train_claimed"]
 
 OnEpoch = Callable[[EpochResult], None]
 
@@ -43,8 +44,9 @@ def train(
 ) -> TrainingResult:
     """Fit preprocessing and weights on the training rows.
 
-    A checkpoint in the folder is taken up: the result is that of an uninterrupted training. The
-    caller's torch random state stays as it is.
+    A checkpoint in the folder is taken up: the result is that of an uninterrupted training. While
+    another run trains in the folder, this one waits. The caller's torch random state stays as it
+    is.
 
     Args:
         table: Features.
@@ -59,7 +61,21 @@ def train(
             again.
         SchemaError: A column is missing or of the wrong type.
         ConfigError: A custom model's file is unusable.
+        EnvironmentProblemError: The folder's file system has no locks.
     """
+    with claimed(checkpoints):
+        return train_claimed(table, split, project, checkpoints=checkpoints, on_epoch=on_epoch)
+
+
+def train_claimed(
+    table: pa.Table,
+    split: Split,
+    project: Project,
+    *,
+    checkpoints: Path,
+    on_epoch: OnEpoch | None = None,
+) -> TrainingResult:
+    """As :func:`train`, for a caller that holds the folder by ``claimed``."""
     started = time.perf_counter()
     spec = project.spec.training
     compute = choose_compute(spec)

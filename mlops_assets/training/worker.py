@@ -57,6 +57,7 @@ def main(path: Path) -> int:
 def _train(job: Job) -> None:
     import torch
 
+    from mlops_assets.training.agreement import tell_last
     from mlops_assets.training.core import core_of
     from mlops_assets.training.device import torch_device
     from mlops_assets.training.loop import Loop
@@ -90,6 +91,8 @@ def _train(job: Job) -> None:
         )
         loop.resume()
         loop.run((lambda result: _tell(job, result)) if world.is_first else None)
+        if world.is_first:
+            tell_last(job.checkpoints, job.folder)
 
 
 @contextmanager

@@ -65,6 +65,10 @@ class World:
         """Act in each process; where one fails, all fail."""
         return act()
 
+    def share(self, text: str) -> str:
+        """The first process's text."""
+        return text
+
     def mean(self, value: float, count: int) -> float:
         """Mean over all processes' rows of a value that is a mean over ``count`` of them here."""
         del count

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from child_training import CODE_VERSION, features, project, publish_features
 
 from mlops_assets.errors import EmptyDataError, ParityError, StoreError
 from mlops_assets.training import train_bundle as module
+from mlops_assets.training.result import EpochResult
 from mlops_assets.training.train_bundle import TrainedBundle, train_bundle
 from resources.store import Store, open_store
 
@@ -109,6 +111,23 @@ def test_the_same_training_is_not_done_twice(store: Store, tmp_path: Path) -> No
     assert again.manifest == first.manifest
     assert not forced.reused
     assert forced.bundle.id == first.bundle.id
+
+
+def test_two_runs_of_one_training_at_once_train_it_once(store: Store, tmp_path: Path) -> None:
+    second: list[Future[TrainedBundle]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def start_the_second(epoch: EpochResult) -> None:
+            if epoch.epoch == 1:
+                second.append(pool.submit(_train, store, tmp_path))
+
+        first = _train(store, tmp_path, on_epoch=start_the_second)
+        waited = second[0].result(60)
+
+    assert not first.reused
+    assert waited.reused
+    assert waited.manifest == first.manifest
+    assert not list((tmp_path / "checkpoints").rglob("*.*")), "no checkpoint and no lock is left"
 
 
 def test_other_features_are_trained_anew(store: Store, tmp_path: Path) -> None:

@@ -155,7 +155,13 @@ def test_a_crash_is_told_with_its_text_its_signal_and_bounded(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("codes", "said"), [({0: 1}, "did not answer"), ({0: 1, 1: -9}, "died again and again")]
+    ("codes", "said"),
+    [
+        ({0: 1}, "did not answer"),
+        ({0: 1, 1: -15}, "did not answer"),
+        ({0: 1, 1: -9}, "died again and again"),
+    ],
+    ids=["silent", "ended with the other", "killed"],
 )
 def test_silence_is_told_as_such_unless_the_silent_one_was_killed(
     codes: dict[int, int], said: str, tmp_path: Path
@@ -169,6 +175,30 @@ def test_silence_is_told_as_such_unless_the_silent_one_was_killed(
     assert said in told.problem
     assert ("within 5 seconds" in str(told)) is (said == "did not answer")
     assert ("Timed out" in str(told)) is (said == "did not answer")
+
+
+@pytest.mark.parametrize(
+    ("backend", "codes", "said"),
+    [
+        ("nccl", {0: -6}, "did not answer"),
+        ("nccl", {0: -6, 1: -15}, "did not answer"),
+        ("nccl", {0: -6, 1: -9}, "died again and again"),
+        ("nccl", {0: -11}, "died again and again"),
+        ("gloo", {0: -6}, "died again and again"),
+    ],
+)
+def test_an_abort_by_the_watchdog_of_nccl_is_a_process_that_did_not_answer(
+    backend: str, codes: dict[int, int], said: str, tmp_path: Path
+) -> None:
+    for rank in (0, 1):
+        ProcessNote(rank, backend, f"GPU {rank}", 5, 1).write(tmp_path)
+    write_exit_codes(tmp_path, codes)
+
+    told = failure(tmp_path, DistributedSpec(timeout=timedelta(seconds=5), max_restarts=1))
+    assert isinstance(told, TrainingError)
+    assert said in told.problem
+    assert ("watchdog" in str(told)) is (said == "did not answer")
+    assert ("memory" in str(told)) is (said != "did not answer")
 
 
 def test_an_own_error_comes_before_what_others_lost(tmp_path: Path) -> None:
@@ -189,11 +219,3 @@ def test_notes_of_processes_are_a_placement_by_rank(tmp_path: Path) -> None:
 def test_without_a_trace_there_is_no_failure(tmp_path: Path) -> None:
     assert failure(tmp_path, DistributedSpec()) is None
     assert not is_final(tmp_path)
-
-
-def test_without_a_job_a_second_machine_says_where_it_looked(tmp_path: Path) -> None:
-    from mlops_assets.training.join import join
-
-    with pytest.raises(TrainingError, match="no training to join") as caught:
-        join(tmp_path, wait_seconds=0)
-    assert str(tmp_path) in str(caught.value)
