@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,15 @@ from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import DEAD_LETTERS, Written
 from mlops_assets.sources.kafka_arrow import Decoder
 from mlops_assets.sources.kafka_letters import DeadLetters
+from mlops_assets.sources.kafka_times import (
+    FIRST,
+    OUT_OF_RANGE,
+    is_broker_time,
+    number_of,
+    numbers,
+    out_of_range,
+    text_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,12 +73,15 @@ class SliceWriter:
         self._decoder = decoder_for(spec, context)
         self._letters = DeadLetters(folder / DEAD_LETTERS, has_payload=not spec.pii)
         self._cutoff = _cutoff(spec, watermark)
+        self._times = [
+            name for name, kind in spec.columns.items() if re.search("date|timestamp", kind, re.I)
+        ]
         self._open = ExitStack()
         self._open.callback(self._letters.close)
         self._parquet: Any = None
         self._waiting: list[pa.Table] = []
         self._rows = 0
-        self._latest: datetime | None = None
+        self._latest: int | None = None
 
     def __enter__(self) -> SliceWriter:
         return self
@@ -85,19 +98,24 @@ class SliceWriter:
 
     def written(self) -> Written:
         """What the slice holds, after the ``with`` statement."""
-        latest = None if self._latest is None else self._latest.isoformat(timespec="microseconds")
+        latest = None if self._latest is None else text_of(self._latest)
         return Written(self._rows, self._letters.count, latest)
 
     def add(self, partition: int, batch: Messages) -> None:
         """Take messages, in the order of their offsets."""
         rejected: dict[int, str] = {}
         present: list[int] = []
-        for index, value in enumerate(batch.values):
-            if value is not None:
+        values: list[bytes] = []
+        for index, (value, moment) in enumerate(zip(batch.values, batch.timestamps, strict=True)):
+            if value is None:
+                if self._spec.tombstones == "dead_letter":
+                    rejected[index] = _TOMBSTONE
+            elif is_broker_time(moment):
                 present.append(index)
-            elif self._spec.tombstones == "dead_letter":
-                rejected[index] = _TOMBSTONE
-        decoded = self._decoder.decode([value for value in batch.values if value is not None])
+                values.append(value)
+            else:
+                rejected[index] = f"{OUT_OF_RANGE}: {TIMESTAMP}"
+        decoded = self._decoder.decode(values)
         rejected |= {present[row]: reason for row, reason in decoded.rejected.items()}
         rows = [present[row] for row in decoded.rows]
         table = self._with_engine_columns(decoded.table, rows, partition, batch, rejected)
@@ -140,17 +158,18 @@ class SliceWriter:
     def _without_refused(
         self, table: pa.Table, rows: list[int], rejected: dict[int, str]
     ) -> pa.Table:
-        """The rows that have any declared column, an event time, and are not too late."""
-        import pyarrow as pa
+        """The rows that have any declared column, times that are some, and are not too late."""
         import pyarrow.compute as pc
 
         reasons = [(_all_null(table, list(self._spec.columns)), "none of the declared columns")]
+        for name in self._times:
+            strange = out_of_range(table[name].combine_chunks())
+            reasons.append((strange, f"{OUT_OF_RANGE}: {name}"))
         if self._spec.time_column:
-            moments = table[self._spec.time_column].cast(pa.timestamp("us"))
+            moments = numbers(table[self._spec.time_column])
             reasons.append((pc.is_null(moments), f"no {self._spec.time_column}"))
             if self._cutoff is not None:
-                cutoff = pa.scalar(self._cutoff, pa.timestamp("us"))
-                late = pc.fill_null(pc.less(moments, cutoff), False)
+                late = pc.fill_null(pc.less(moments, self._cutoff), False)
                 reasons.append((late, "late"))
         keep = None
         for mask, reason in reasons:
@@ -162,15 +181,13 @@ class SliceWriter:
         return table if keep is None else table.filter(keep)
 
     def _keep(self, table: pa.Table) -> None:
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         if not table.num_rows:
             return
         self._rows += table.num_rows
         if self._spec.time_column:
-            moments = table[self._spec.time_column].cast(pa.timestamp("us"))
-            newest = pc.max(moments).as_py().replace(tzinfo=UTC)
+            newest = pc.max(numbers(table[self._spec.time_column])).as_py()
             self._latest = newest if self._latest is None else max(self._latest, newest)
         self._waiting.append(table)
         rows = sum(waiting.num_rows for waiting in self._waiting)
@@ -212,9 +229,8 @@ def _text(key: bytes | None) -> tuple[str | None, bool]:
         return None, False
 
 
-def _cutoff(spec: KafkaSource, watermark: str | None) -> datetime | None:
-    """Event time (UTC, without zone) before which rows are refused."""
+def _cutoff(spec: KafkaSource, watermark: str | None) -> int | None:
+    """Event time (see :mod:`kafka_times`) before which rows are refused."""
     if spec.on_late == "keep" or spec.lateness is None or watermark is None:
         return None
-    newest = datetime.fromisoformat(watermark)
-    return newest.astimezone(UTC).replace(tzinfo=None) - spec.lateness
+    return max(number_of(watermark) - spec.lateness // timedelta(microseconds=1), FIRST)
