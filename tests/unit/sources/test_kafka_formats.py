@@ -75,6 +75,13 @@ def test_json_values() -> None:
         ("x", "timestamp", "1700000000000"),
         ("x", "decimal(4,2)", "1.255"),
         ("x", "decimal(4,2)", "123.45"),
+        ("x", "decimal(4,2)", "100"),
+        ("x", "decimal(4,2)", '"1e2"'),
+        ("x", "float", "1e300"),
+        ("x", "float", "3.5e38"),
+        ("x", "double", "1.8e308"),
+        ("x", "array<float>", "[1, 1e300]"),
+        ("x", "struct<a:array<float>>", '{"a":[1e300]}'),
         ("x", "array<int>", '["1"]'),
         ("x", "struct<a:int>", '{"a":"1"}'),
     ],
@@ -90,12 +97,22 @@ def test_json_is_held_to_the_declared_type(column: str, kind: str, text: str) ->
 
 @pytest.mark.parametrize(
     "bad",
-    [b"[1]", b"null", b"1", b"", b" ", b"{", b'{"id":1', b'{"id":1}}', b'{"id":1}{"id":2}'],
+    [
+        *(b"[1]", b"null", b"1", b"", b" ", b"{", b'{"id":1', b'{"id":1}}', b'{"id":1}{"id":2}'),
+        *(b'{"id":NaN}', b'{"id":Infinity}', b'{"id":-Inf}', b'{"id":1,"z":[1, -NaN ]}'),
+    ],
 )
 def test_what_is_not_one_object(bad: bytes) -> None:
-    decoded = JsonDecoder({"id": "int"}).decode([b'{"id":7}', bad, b'{"id":8}'])
-    assert list(decoded.rejected) == [1]
-    assert rows(decoded) == [{"id": 7}, {"id": 8}]
+    for kind in ("int", "double"):
+        decoded = JsonDecoder({"id": kind}).decode([b'{"id":7}', bad, b'{"id":8}'])
+        assert decoded.rejected == {1: "not one valid JSON object in UTF-8"}
+        assert rows(decoded) == [{"id": 7}, {"id": 8}]
+
+
+def test_text_that_looks_like_no_number_is_text() -> None:
+    sent = [{"s": "a, Inf, NaN]", "t": ":NaN}"}] * 3
+    decoded = JsonDecoder({"s": "string"}).decode([json.dumps(one).encode() for one in sent])
+    assert decoded.rows == [0, 1, 2]
 
 
 def test_all_messages_bad_and_none_at_all() -> None:
