@@ -221,6 +221,8 @@ def descriptor(tmp_path: Path) -> Path:
     )
     event.field.add(name="kind", number=4, type=types.TYPE_ENUM, type_name=".shop.Kind", label=1)
     event.field.add(name="tags", number=5, type=types.TYPE_STRING, label=3)
+    for other in (file.message_type.add(name="Refund"), event.nested_type.add(name="Line")):
+        other.field.add(name="id", number=1, type=types.TYPE_INT64, label=1)
     (tmp_path / "event.desc").write_bytes(files.SerializeToString())
     return tmp_path
 
@@ -237,7 +239,7 @@ def test_protobuf(descriptor: Path, framing: Any) -> None:
         id=7, name="x", kind=1, tags=["a"]
     )
     message.at.FromDatetime(NOON)
-    frame = b"\x00\x00\x00\x00\x05" + b"\x04\x00\x02" if framing == "confluent" else b""
+    frame = b"\x00\x00\x00\x00\x05" + b"\x00" if framing == "confluent" else b""
     columns = {**EVENT_COLUMNS, "kind": "string", "tags": "array<string>", "gone": "int"}
     decoder = RowDecoder(
         columns, ProtobufParser(spec, lambda name: (descriptor / name).read_bytes(), "here")
@@ -247,6 +249,31 @@ def test_protobuf(descriptor: Path, framing: Any) -> None:
     empty = {"id": 0, "name": "", "at": None, "kind": "UNKNOWN", "tags": [], "gone": None}
     assert rows(decoded) == [expected, empty]
     assert list(decoded.rejected) == [1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "good"), [("shop.Event", 0), ("shop.Refund", 2), ("shop.Event.Line", 3)]
+)
+def test_another_kind_is_not_read_as_the_wanted_one(
+    descriptor: Path, wanted: str, good: int
+) -> None:
+    from mlops_assets.sources.kafka_protobuf import ProtobufParser
+    from mlops_assets.sources.kafka_rows import RowDecoder
+
+    raw = {"type": "protobuf", "descriptor_file": "event.desc", "message": wanted}
+    spec = ProtobufFormat.model_validate({**raw, "framing": "confluent"})
+    parser = ProtobufParser(spec, lambda name: (descriptor / name).read_bytes(), "here")
+    head, body = b"\x00\x00\x00\x00\x05", b"\x08\x07"  # id: 7, in all three
+    places = [b"\x00", b"\x02\x00", b"\x02\x02", b"\x04\x00\x00", b"\x02\x04", b"\x04\x02\x00"]
+    decoded = RowDecoder({"id": "bigint"}, parser).decode([head + at + body for at in places])
+    expected = [0, 1] if good == 0 else [good]
+    assert decoded.rows == expected
+    assert rows(decoded) == [{"id": 7}] * len(expected)
+    names = ["shop.Event", "shop.Event", "shop.Refund", "shop.Event.Line"]
+    names += ["message that the file does not have"] * 2
+    assert decoded.rejected == {
+        i: f"a {name}, not a {wanted}" for i, name in enumerate(names) if i not in expected
+    }
 
 
 def test_a_descriptor_without_the_message(descriptor: Path) -> None:
