@@ -17,6 +17,8 @@ OUT_OF_RANGE = "time is out of range"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1) // _MICROSECOND
+CLOCK_SLACK = timedelta(minutes=5) // _MICROSECOND
+"""How far an event's clock may be ahead of the broker's."""
 
 
 def microseconds(moment: datetime) -> int:

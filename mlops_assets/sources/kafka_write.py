@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,9 @@ from mlops_assets.sources.incremental import DEAD_LETTERS, Written
 from mlops_assets.sources.kafka_arrow import Decoder
 from mlops_assets.sources.kafka_letters import DeadLetters
 from mlops_assets.sources.kafka_times import (
+    CLOCK_SLACK,
     FIRST,
+    LAST,
     OUT_OF_RANGE,
     is_broker_time,
     number_of,
@@ -54,6 +57,20 @@ def decoder_for(spec: KafkaSource, context: SourceContext) -> Decoder:
     return JsonDecoder(spec.columns, is_framed=spec.format.framing == "confluent")
 
 
+@dataclass(frozen=True)
+class SliceTimes:
+    """What the lateness of a slice's rows is measured by, both as ISO 8601.
+
+    Attributes:
+        watermark: Newest event time that was taken before the slice; rows older than it by more
+            than the source's ``lateness`` are late.
+        planned_at: When the slice was planned.
+    """
+
+    watermark: str | None = None
+    planned_at: str | None = None
+
+
 class SliceWriter:
     """Writes one slice. Use it in a ``with`` statement.
 
@@ -61,18 +78,18 @@ class SliceWriter:
         spec: The source.
         folder: An empty folder.
         context: Whose source it is.
-        watermark: Newest event time that was taken before the slice; rows older than it by more
-            than the source's ``lateness`` are late.
+        times: What lateness is measured by.
     """
 
     def __init__(
-        self, spec: KafkaSource, folder: Path, context: SourceContext, watermark: str | None
+        self, spec: KafkaSource, folder: Path, context: SourceContext, times: SliceTimes
     ) -> None:
         self._spec = spec
         self._path = folder / _FILE
         self._decoder = decoder_for(spec, context)
         self._letters = DeadLetters(folder / DEAD_LETTERS, has_payload=not spec.pii)
-        self._cutoff = _cutoff(spec, watermark)
+        self._cutoff = _cutoff(spec, times.watermark)
+        self._planned_at = LAST if times.planned_at is None else number_of(times.planned_at)
         self._times = [
             name for name, kind in spec.columns.items() if re.search("date|timestamp", kind, re.I)
         ]
@@ -82,6 +99,7 @@ class SliceWriter:
         self._waiting: list[pa.Table] = []
         self._rows = 0
         self._latest: int | None = None
+        self._newest_sent: int | None = None
 
     def __enter__(self) -> SliceWriter:
         return self
@@ -98,8 +116,17 @@ class SliceWriter:
 
     def written(self) -> Written:
         """What the slice holds, after the ``with`` statement."""
-        latest = None if self._latest is None else text_of(self._latest)
+        latest = None if self._latest is None else text_of(min(self._latest, self._horizon))
         return Written(self._rows, self._letters.count, latest)
+
+    @property
+    def _horizon(self) -> int:
+        """The newest time that an event can honestly have: its message was sent after it.
+
+        Producers may choose the sending times too, so that the planning time is a limit as well.
+        """
+        sent = self._planned_at if self._newest_sent is None else self._newest_sent
+        return min(min(sent, self._planned_at) + CLOCK_SLACK, LAST)
 
     def add(self, partition: int, batch: Messages) -> None:
         """Take messages, in the order of their offsets."""
@@ -181,14 +208,12 @@ class SliceWriter:
         return table if keep is None else table.filter(keep)
 
     def _keep(self, table: pa.Table) -> None:
-        import pyarrow.compute as pc
-
         if not table.num_rows:
             return
         self._rows += table.num_rows
         if self._spec.time_column:
-            newest = pc.max(numbers(table[self._spec.time_column])).as_py()
-            self._latest = newest if self._latest is None else max(self._latest, newest)
+            self._latest = _newer(self._latest, numbers(table[self._spec.time_column]))
+            self._newest_sent = _newer(self._newest_sent, numbers(table[TIMESTAMP]))
         self._waiting.append(table)
         rows = sum(waiting.num_rows for waiting in self._waiting)
         size = sum(waiting.nbytes for waiting in self._waiting)
@@ -219,6 +244,14 @@ def _all_null(table: pa.Table, names: list[str]) -> pa.Array:
             return mask
         mask = pc.and_(mask, pc.is_null(table[name]))
     return mask
+
+
+def _newer(known: int | None, moments: pa.ChunkedArray) -> int | None:
+    """The newest of all."""
+    import pyarrow.compute as pc
+
+    newest: int | None = pc.max(moments).as_py()
+    return max((one for one in (known, newest) if one is not None), default=None)
 
 
 def _text(key: bytes | None) -> tuple[str | None, bool]:

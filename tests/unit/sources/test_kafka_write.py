@@ -15,11 +15,12 @@ from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.keys import ProjectId
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import DEAD_LETTERS, Written
-from mlops_assets.sources.kafka_write import SliceWriter
+from mlops_assets.sources.kafka_write import SliceTimes, SliceWriter
 from resources.kafka import Messages
 
 NOON = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1000)
 COLUMNS = {"id": "bigint", "at": "timestamp"}
+NO_TIMES = SliceTimes()
 
 
 def source(**options: Any) -> KafkaSource:
@@ -28,15 +29,18 @@ def source(**options: Any) -> KafkaSource:
 
 
 def write(
-    folder: Path, spec: KafkaSource, messages: list[tuple[int | None, Any]], watermark: Any = None
+    folder: Path,
+    spec: KafkaSource,
+    messages: list[tuple[int | None, Any]],
+    times: SliceTimes = NO_TIMES,
 ) -> tuple[Written, list[int], dict[int, str]]:
     """What a slice holds, the ids of its rows, and reasons of its dead letters by offset."""
     values = [json.dumps(value).encode() for _, value in messages]
-    times = [moment for moment, _ in messages]
+    moments = [moment for moment, _ in messages]
     none: list[bytes | None] = [None] * len(values)
     folder.mkdir()
-    with SliceWriter(spec, folder, context(folder), watermark) as writer:
-        writer.add(0, Messages(list(range(len(values))), times, none, [*values]))
+    with SliceWriter(spec, folder, context(folder), times) as writer:
+        writer.add(0, Messages(list(range(len(values))), moments, none, [*values]))
     rows, letters = folder / "part-00000.parquet", folder / DEAD_LETTERS
     ids = pq.read_table(rows)["id"].to_pylist() if rows.exists() else []
     lines = letters.read_text().splitlines() if letters.exists() else []
@@ -93,7 +97,38 @@ def test_the_first_and_the_last_moment_are_times(tmp_path: Path) -> None:
     ends = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
     messages = [(NOON, {"id": i, "at": at}) for i, at in enumerate(ends)]
     spec = source(time_column="at", lateness="3650000d", on_late="dead_letter")
-    watermark = "0001-01-01T00:00:00.000000+00:00"
-    written, ids, reasons = write(tmp_path / "s", spec, messages, watermark)
+    times = SliceTimes("0001-01-01T00:00:00.000000+00:00")
+    _, ids, reasons = write(tmp_path / "s", spec, messages, times)
     assert (ids, reasons) == ([0, 1], {})
-    assert written.latest is not None
+
+
+PLANNED = "2026-03-01T12:30:00.000000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("sent", "planned_at", "latest"),
+    [
+        (NOON, PLANNED, "2026-03-01T12:05:00.000000+00:00"),
+        (NOON, None, "2026-03-01T12:05:00.000000+00:00"),  # a slice of an older release
+        (None, PLANNED, "2026-03-01T12:35:00.000000+00:00"),
+        (NOON + 10**10, PLANNED, "2026-03-01T12:35:00.000000+00:00"),  # the producer's clock too
+        (None, None, "2999-01-01T00:00:00.000000+00:00"),
+    ],
+)
+def test_an_event_of_the_future_moves_the_watermark_no_further_than_its_sending(
+    tmp_path: Path, sent: int | None, planned_at: str | None, latest: str
+) -> None:
+    """Otherwise every row would be late until then; the row itself is kept."""
+    messages = [(sent, {"id": 1, "at": "2999-01-01"}), (sent, {"id": 2, "at": "2026-03-01T11:00"})]
+    spec = source(time_column="at", lateness="2h", on_late="dead_letter")
+    times = SliceTimes(None, planned_at)
+    written, ids, _ = write(tmp_path / "s", spec, messages, times)
+    assert (ids, written.latest) == ([1, 2], latest)
+    assert write(tmp_path / "again", spec, messages, times) == (written, ids, {})
+
+
+def test_the_newest_sending_counts_and_not_that_of_the_event(tmp_path: Path) -> None:
+    messages = [(NOON, {"id": 1, "at": "2999-01-01"}), (NOON + 60_000, {"id": 2, "at": None})]
+    messages.append((NOON + 120_000, {"id": 3, "at": "2026-03-01"}))
+    written, *_ = write(tmp_path / "s", source(time_column="at", lateness="2h"), messages)
+    assert written.latest == "2026-03-01T12:07:00.000000+00:00"
