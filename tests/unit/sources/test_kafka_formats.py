@@ -162,6 +162,42 @@ def test_avro_by_a_schema_file(tmp_path: Path) -> None:
     assert retyped.rejected == dict.fromkeys(range(3), "id is not string")
 
 
+IDENTITY = "0AB2C3D4-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "value", "expected"),
+    [
+        ({"type": "string", "logicalType": "uuid"}, "string", IDENTITY, IDENTITY),
+        (
+            {"type": "array", "items": {"type": "string", "logicalType": "uuid"}},
+            *("array<string>", [IDENTITY], [IDENTITY]),
+        ),
+        ({"type": "string", "logicalType": "uuid"}, "string", "no uuid", "no uuid"),
+        ({"type": "int", "logicalType": "date"}, "date", NOON.date(), NOON.date()),
+        ({"type": "long", "logicalType": "timestamp-millis"}, "date", NOON, None),
+        ({"type": "long", "logicalType": "timestamp-millis"}, "timestamp", NOON, NOON),
+        ("double", "float", 1e300, None),
+        ("double", "float", 3.4028235677973366e38, None),
+        ("double", "float", 1.5, 1.5),
+        ("double", "float", float("inf"), float("inf")),
+        ("double", "double", 1e300, 1e300),
+        ("boolean", "double", True, None),
+        ({"type": "array", "items": "double"}, "array<float>", [1e300], None),
+    ],
+)
+def test_avro_is_held_to_the_declared_type(
+    tmp_path: Path, written: Any, kind: str, value: Any, expected: Any
+) -> None:
+    schema = {"type": "record", "name": "One", "fields": [{"name": "x", "type": written}]}
+    (tmp_path / "one.avsc").write_text(json.dumps(schema))
+    decoder = avro_decoder(AvroFormat(type="avro", schema_file="one.avsc"), tmp_path, {"x": kind})
+    plain = json.loads(json.dumps(schema).replace(', "logicalType": "uuid"', ""))
+    decoded = decoder.decode([avro({"x": value}, plain)])
+    assert rows(decoded) == ([] if expected is None else [{"x": expected}])
+    assert decoded.rejected == ({0: f"x is not {kind}"} if expected is None else {})
+
+
 def test_an_avro_schema_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "event.avsc").write_text('{"type": "strin"}')
     with pytest.raises(ConfigError, match=r"event\.avsc"):
