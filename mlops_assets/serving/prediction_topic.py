@@ -101,8 +101,10 @@ class PredictionTopic(PredictionLog):
         """Hand a prediction over to the client.
 
         Raises:
-            OSError: Too many are waiting already; this one is not logged.
+            OSError: It is too large, or too many are waiting already; this one is not logged.
         """
+        from confluent_kafka import KafkaException
+
         body = json.dumps(
             {name: _plain(value) for name, value in row.items()}, allow_nan=False, default=str
         )
@@ -115,6 +117,11 @@ class PredictionTopic(PredictionLog):
             raise OSError(
                 f"{len(self._producer):,} predictions wait for {self.servers}: this one is not "
                 f"logged ({self._reason or 'no answer yet'})"
+            ) from None
+        except KafkaException as error:
+            raise OSError(
+                f"a prediction of {len(body):,} bytes is not logged to topic {self.topic}: "
+                f"{str(error.args[0].str())[:_MAX_REASON]}"
             ) from None
         self._producer.poll(0)
 

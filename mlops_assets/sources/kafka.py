@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.errors import SourceError
 from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import Plan, Slice, Written
-from mlops_assets.sources.kafka_plan import ORIGIN, plan_topic
-from mlops_assets.sources.kafka_write import SliceWriter
+from mlops_assets.sources.kafka_plan import ORIGIN, PLANNED_AT, WATERMARK, plan_topic
+from mlops_assets.sources.kafka_write import SliceTimes, SliceWriter
 
 if TYPE_CHECKING:
     from resources.kafka import KafkaTopic
@@ -29,7 +30,7 @@ class Kafka:
         """
         with open_topic(spec, context) as topic:
             marks = {number: topic.watermarks(number) for number in topic.partitions()}
-        return plan_topic(spec, taken, marks, context.where)
+        return plan_topic(spec, taken, marks, context.where, datetime.now(UTC))
 
     def write(
         self, spec: KafkaSource, part: Slice, folder: Path, context: SourceContext
@@ -46,9 +47,9 @@ class Kafka:
                 "the slice is of another topic", where=context.where, found=part.detail["topic"]
             )
         partition = int(part.detail["partition"])
-        watermark = part.detail.get("watermark")
+        times = SliceTimes(part.detail.get(WATERMARK), part.detail.get(PLANNED_AT))
         with (
-            SliceWriter(spec, folder, context, watermark) as writer,
+            SliceWriter(spec, folder, context, times) as writer,
             open_topic(spec, context) as topic,
         ):
             for batch in topic.read(partition, int(part.start), int(part.end)):

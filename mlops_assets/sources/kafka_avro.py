@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from mlops_assets.config.kafka import AvroFormat
 from mlops_assets.errors import ConfigError
+from mlops_assets.sources.kafka_avro_schema import AvroSchemaError, parse_avro
 from mlops_assets.sources.kafka_framing import HEADER_BYTES, schema_number
 from mlops_assets.sources.kafka_rows import PoisonError, Row
 
@@ -25,7 +25,7 @@ class AvroParser:
         where: For messages: whose topic it is.
 
     Raises:
-        ConfigError: The schema file is not an Avro record.
+        ConfigError: The schema file is not an Avro record, or one that contains itself.
         EnvironmentProblemError: A variable for the registry is not set.
     """
 
@@ -34,6 +34,7 @@ class AvroParser:
 
         self._registry = Registry(spec.registry, where) if spec.registry else None
         self._schemas: dict[int, Any] = {}
+        self._refused: dict[int, str] = {}
         file = spec.schema_file
         self._fixed = _load(read(file), f"{where} {file}") if file else None
 
@@ -49,23 +50,29 @@ class AvroParser:
         return _read(self._schema(schema_number(value, "Avro")), value, HEADER_BYTES)
 
     def _schema(self, number: int) -> Any:
-        if number not in self._schemas:
-            self._schemas[number] = self._fetch(number)
-        if self._schemas[number] is None:
-            raise PoisonError(f"the registry has no usable Avro record with schema id {number}")
+        if number not in self._schemas and number not in self._refused:
+            try:
+                self._schemas[number] = self._fetch(number)
+            except AvroSchemaError as error:
+                self._refused[number] = f"schema id {number} of the registry: {error}"
+        if number in self._refused:
+            raise PoisonError(self._refused[number])
         return self._schemas[number]
 
     def _fetch(self, number: int) -> Any:
-        """The schema, or None when the registry answers and has no such Avro record."""
+        """The schema.
+
+        Raises:
+            AvroSchemaError: The registry answers and has no Avro schema that can be used.
+        """
         registry = cast("Registry", self._registry)
         found = registry.schema(number)
         if found is None or found.type != "AVRO":
-            return None
+            raise AvroSchemaError("not an Avro schema")
         names: dict[str, Any] = {}
         for _, inner in registry.referenced(found):
-            if _parse(inner.text, names) is None:
-                return None
-        return _parse(found.text, names)
+            parse_avro(inner.text, names)
+        return parse_avro(found.text, names)
 
 
 def _read(schema: Any, value: bytes, start: int) -> Row:
@@ -84,26 +91,19 @@ def _read(schema: Any, value: bytes, start: int) -> Row:
     return cast(Row, record)
 
 
-def _parse(text: str, names: dict[str, Any] | None = None) -> Any:
-    """A schema, or None.
-
-    Args:
-        text: As it was registered.
-        names: Types that it may refer to; its own are added.
-    """
-    import fastavro
-    from fastavro.schema import SchemaParseException, UnknownType
-
-    try:
-        schema = json.loads(text)
-        # A union is read without the names that a record carries along.
-        return fastavro.parse_schema(schema, names, expand=isinstance(schema, list))
-    except (ValueError, KeyError, TypeError, SchemaParseException, UnknownType):
-        return None
-
-
 def _load(schema_file: bytes, where: str) -> Any:
-    schema = _parse(schema_file.decode(errors="replace"))
+    try:
+        schema = parse_avro(schema_file.decode(errors="replace"), {})
+        found = "another type"
+    except AvroSchemaError as error:
+        schema, found = None, str(error)
     if not isinstance(schema, dict) or schema.get("type") != "record":
-        raise ConfigError("not an Avro schema of a record", where=where)
+        raise ConfigError(
+            "messages cannot be read with this schema",
+            where=where,
+            found=found,
+            expected="an Avro schema of a record, no part of which contains itself",
+            fix="give the schema that the messages were written with; a tree that is as deep as "
+            "each message says fits no declared column",
+        )
     return schema

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.errors import SourceError
-from mlops_assets.sources.incremental import Gap, Plan, Slice
+from mlops_assets.sources.incremental import LATEST, Gap, Plan, Slice
+from mlops_assets.sources.kafka_times import CLOCK_SLACK, microseconds, text_of
 
 _DIGITS = 20
 ORIGIN = "origin"
 """Series of the one slice that only remembers where ``start: latest`` began in an empty topic."""
+WATERMARK = "watermark"
+"""Where a slice's detail keeps the newest event time that was taken before it."""
+PLANNED_AT = "planned_at"
+"""Where it keeps when it was planned, so that a slice that is read again is the same."""
 _MAX_SLICES = 1000
 """Slices of one partition in one plan; what is beyond comes with the next."""
 
@@ -31,6 +37,7 @@ def plan_topic(
     taken: Mapping[str, Slice],
     marks: Mapping[int, tuple[int, int]],
     where: str,
+    now: datetime,
 ) -> Plan:
     """What there is to take of a topic.
 
@@ -39,13 +46,14 @@ def plan_topic(
         taken: The newest slice of each series.
         marks: First offset and the one after the last, by partition.
         where: Whose topic it is.
+        now: The time.
 
     Raises:
         SourceError: The topic is not the one whose messages were taken, or messages are lost and
             the source says ``on_gap: fail``.
     """
     _refuse_other_topic(spec, taken, marks, where)
-    watermark = newest_event(taken.values())
+    times = _times(taken, now) if spec.lateness is not None else {}
     slices: list[Slice] = []
     gaps: list[Gap] = []
     waiting = 0
@@ -61,9 +69,7 @@ def plan_topic(
         if first > start:
             slices.append(_skipped(detail, partition, start, first))
         waiting += max(0, high - first)
-        if spec.lateness is not None and watermark is not None:
-            detail["watermark"] = watermark
-        slices += _slices(spec, partition, first, high, detail)
+        slices += _slices(spec, partition, first, high, detail | times)
     if origins and not taken and not slices:  # an empty topic: where it began must be known later
         slices.append(Slice(ORIGIN, position(0), position(0), _begun(spec, origins)))
     return Plan(tuple(slices), waiting, tuple(gaps))
@@ -71,8 +77,22 @@ def plan_topic(
 
 def newest_event(slices: Iterable[Slice]) -> str | None:
     """The newest event time of slices and of all that were taken before them (UTC, ISO 8601)."""
-    known = [part.detail.get(key) for part in slices for key in ("watermark", "latest")]
+    known = [part.detail.get(key) for part in slices for key in (WATERMARK, LATEST)]
     return max((str(moment) for moment in known if moment), default=None)
+
+
+def _times(taken: Mapping[str, Slice], now: datetime) -> dict[str, str]:
+    """What the lateness of a slice's rows is measured by.
+
+    A watermark from the future, which an older release may have let in, ends here: all rows would
+    be late until then.
+    """
+    found = {PLANNED_AT: text_of(microseconds(now))}
+    watermark = newest_event(taken.values())
+    if watermark is not None:
+        most = text_of(microseconds(now) + CLOCK_SLACK)
+        found[WATERMARK] = min(watermark, most)
+    return found
 
 
 def _slices(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.config.kafka import ProtobufFormat
 from mlops_assets.errors import ConfigError
 from mlops_assets.sources.kafka_framing import message_indexes
+from mlops_assets.sources.kafka_protobuf_registry import RegisteredKinds, message_name
 from mlops_assets.sources.kafka_rows import PoisonError, Row
 
 if TYPE_CHECKING:
@@ -39,14 +40,11 @@ class ProtobufParser:
     def __init__(self, spec: ProtobufFormat, read: Callable[[str], bytes], where: str) -> None:
         self._kinds: Callable[[bytes], tuple[Any, int]]
         if spec.registry is not None:
-            from mlops_assets.sources.kafka_protobuf_registry import RegisteredKinds
-
             self._kinds = RegisteredKinds(spec.registry, spec.message, where)
         else:
             file = str(spec.descriptor_file)
             kind = _load(read(file), file, str(spec.message))
-            is_framed = spec.is_framed
-            self._kinds = lambda value: (kind, message_indexes(value)[1] if is_framed else 0)
+            self._kinds = FramedKind(kind) if spec.is_framed else lambda _: (kind, 0)
 
     def __call__(self, value: bytes) -> Row:
         """A message's fields by name; a singular field without presence has its default.
@@ -64,6 +62,36 @@ class ProtobufParser:
             return _fields(message)
         except (DecodeError, OverflowError):
             raise PoisonError(f"not a {kind.DESCRIPTOR.full_name}") from None
+
+
+class FramedKind:
+    """The one kind of messages that is wanted of a topic in Confluent's framing.
+
+    A message says its place in the file that it was written with; a descriptor file is taken for
+    that file, so that another kind is not read as if it were this one.
+
+    Args:
+        kind: The wanted message's class.
+    """
+
+    def __init__(self, kind: Any) -> None:
+        from google.protobuf import descriptor_pb2
+
+        self._kind = kind
+        self._file = descriptor_pb2.FileDescriptorProto()
+        kind.DESCRIPTOR.file.CopyToProto(self._file)
+
+    def __call__(self, value: bytes) -> tuple[Any, int]:
+        """The class, and where the message's bytes begin.
+
+        Raises:
+            PoisonError: It is not framed, or of another kind.
+        """
+        indexes, start = message_indexes(value)
+        found, wanted = message_name(self._file, indexes), self._kind.DESCRIPTOR.full_name
+        if found != wanted:
+            raise PoisonError(f"a {found or 'message that the file does not have'}, not a {wanted}")
+        return self._kind, start
 
 
 def _fields(message: Message) -> dict[str, Any]:

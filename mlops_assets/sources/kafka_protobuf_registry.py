@@ -71,7 +71,7 @@ class RegisteredKinds:
         if found is None:
             raise PoisonError(f"the registry has no usable Protobuf file with schema id {number}")
         pool, file = found
-        name = _message_name(file, indexes)
+        name = message_name(file, indexes)
         if name is None:
             raise PoisonError(f"the file with schema id {number} has no such message")
         return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
@@ -145,7 +145,7 @@ def _known(name: str) -> FileDescriptorProto | None:
     return file
 
 
-def _message_name(file: FileDescriptorProto, indexes: tuple[int, ...]) -> str | None:
+def message_name(file: FileDescriptorProto, indexes: tuple[int, ...]) -> str | None:
     """Full name of a message by its place; None when there is none."""
     names = [file.package] if file.package else []
     kinds: Any = file.message_type

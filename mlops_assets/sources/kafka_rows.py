@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.sources.kafka_arrow import Decoded, arrow_schema
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Row = Mapping[str, Any]
+_FLOAT32_END = 2.0**128 - 2.0**103
+"""The first number that rounds to infinity in four bytes."""
 
 
 class PoisonError(Exception):
@@ -87,7 +91,7 @@ def _is_of(value: Any, kind: pa.DataType) -> bool:
     if pa.types.is_integer(kind):
         return isinstance(value, int) and not isinstance(value, bool)
     if pa.types.is_floating(kind):
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and _fits_float(value, kind.bit_width)
     if pa.types.is_string(kind):
         return isinstance(value, str)
     if pa.types.is_binary(kind):
@@ -96,4 +100,13 @@ def _is_of(value: Any, kind: pa.DataType) -> bool:
         return isinstance(value, list) and all(_is_of(v, kind.value_type) for v in value)
     if pa.types.is_struct(kind):
         return isinstance(value, dict) and all(_is_of(value.get(f.name), f.type) for f in kind)
+    if pa.types.is_date(kind):
+        return isinstance(value, date) and not isinstance(value, datetime)  # no time is cut off
     return not isinstance(value, bool | int | float | str)
+
+
+def _fits_float(value: float, bits: int) -> bool:
+    """Whether a number stays one; an infinity that was sent is one."""
+    if isinstance(value, bool):
+        return False
+    return bits == 64 or not math.isfinite(value) or abs(value) < _FLOAT32_END

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,17 @@ from mlops_assets.sources.base import SourceContext
 from mlops_assets.sources.incremental import DEAD_LETTERS, Written
 from mlops_assets.sources.kafka_arrow import Decoder
 from mlops_assets.sources.kafka_letters import DeadLetters
+from mlops_assets.sources.kafka_times import (
+    CLOCK_SLACK,
+    FIRST,
+    LAST,
+    OUT_OF_RANGE,
+    is_broker_time,
+    number_of,
+    numbers,
+    out_of_range,
+    text_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +57,20 @@ def decoder_for(spec: KafkaSource, context: SourceContext) -> Decoder:
     return JsonDecoder(spec.columns, is_framed=spec.format.framing == "confluent")
 
 
+@dataclass(frozen=True)
+class SliceTimes:
+    """What the lateness of a slice's rows is measured by, both as ISO 8601.
+
+    Attributes:
+        watermark: Newest event time that was taken before the slice; rows older than it by more
+            than the source's ``lateness`` are late.
+        planned_at: When the slice was planned.
+    """
+
+    watermark: str | None = None
+    planned_at: str | None = None
+
+
 class SliceWriter:
     """Writes one slice. Use it in a ``with`` statement.
 
@@ -51,24 +78,28 @@ class SliceWriter:
         spec: The source.
         folder: An empty folder.
         context: Whose source it is.
-        watermark: Newest event time that was taken before the slice; rows older than it by more
-            than the source's ``lateness`` are late.
+        times: What lateness is measured by.
     """
 
     def __init__(
-        self, spec: KafkaSource, folder: Path, context: SourceContext, watermark: str | None
+        self, spec: KafkaSource, folder: Path, context: SourceContext, times: SliceTimes
     ) -> None:
         self._spec = spec
         self._path = folder / _FILE
         self._decoder = decoder_for(spec, context)
         self._letters = DeadLetters(folder / DEAD_LETTERS, has_payload=not spec.pii)
-        self._cutoff = _cutoff(spec, watermark)
+        self._cutoff = _cutoff(spec, times.watermark)
+        self._planned_at = LAST if times.planned_at is None else number_of(times.planned_at)
+        self._times = [
+            name for name, kind in spec.columns.items() if re.search("date|timestamp", kind, re.I)
+        ]
         self._open = ExitStack()
         self._open.callback(self._letters.close)
         self._parquet: Any = None
         self._waiting: list[pa.Table] = []
         self._rows = 0
-        self._latest: datetime | None = None
+        self._latest: int | None = None
+        self._newest_sent: int | None = None
 
     def __enter__(self) -> SliceWriter:
         return self
@@ -85,19 +116,33 @@ class SliceWriter:
 
     def written(self) -> Written:
         """What the slice holds, after the ``with`` statement."""
-        latest = None if self._latest is None else self._latest.isoformat(timespec="microseconds")
+        latest = None if self._latest is None else text_of(min(self._latest, self._horizon))
         return Written(self._rows, self._letters.count, latest)
+
+    @property
+    def _horizon(self) -> int:
+        """The newest time that an event can honestly have: its message was sent after it.
+
+        Producers may choose the sending times too, so that the planning time is a limit as well.
+        """
+        sent = self._planned_at if self._newest_sent is None else self._newest_sent
+        return min(min(sent, self._planned_at) + CLOCK_SLACK, LAST)
 
     def add(self, partition: int, batch: Messages) -> None:
         """Take messages, in the order of their offsets."""
         rejected: dict[int, str] = {}
         present: list[int] = []
-        for index, value in enumerate(batch.values):
-            if value is not None:
+        values: list[bytes] = []
+        for index, (value, moment) in enumerate(zip(batch.values, batch.timestamps, strict=True)):
+            if value is None:
+                if self._spec.tombstones == "dead_letter":
+                    rejected[index] = _TOMBSTONE
+            elif is_broker_time(moment):
                 present.append(index)
-            elif self._spec.tombstones == "dead_letter":
-                rejected[index] = _TOMBSTONE
-        decoded = self._decoder.decode([value for value in batch.values if value is not None])
+                values.append(value)
+            else:
+                rejected[index] = f"{OUT_OF_RANGE}: {TIMESTAMP}"
+        decoded = self._decoder.decode(values)
         rejected |= {present[row]: reason for row, reason in decoded.rejected.items()}
         rows = [present[row] for row in decoded.rows]
         table = self._with_engine_columns(decoded.table, rows, partition, batch, rejected)
@@ -140,17 +185,18 @@ class SliceWriter:
     def _without_refused(
         self, table: pa.Table, rows: list[int], rejected: dict[int, str]
     ) -> pa.Table:
-        """The rows that have any declared column, an event time, and are not too late."""
-        import pyarrow as pa
+        """The rows that have any declared column, times that are some, and are not too late."""
         import pyarrow.compute as pc
 
         reasons = [(_all_null(table, list(self._spec.columns)), "none of the declared columns")]
+        for name in self._times:
+            strange = out_of_range(table[name].combine_chunks())
+            reasons.append((strange, f"{OUT_OF_RANGE}: {name}"))
         if self._spec.time_column:
-            moments = table[self._spec.time_column].cast(pa.timestamp("us"))
+            moments = numbers(table[self._spec.time_column])
             reasons.append((pc.is_null(moments), f"no {self._spec.time_column}"))
             if self._cutoff is not None:
-                cutoff = pa.scalar(self._cutoff, pa.timestamp("us"))
-                late = pc.fill_null(pc.less(moments, cutoff), False)
+                late = pc.fill_null(pc.less(moments, self._cutoff), False)
                 reasons.append((late, "late"))
         keep = None
         for mask, reason in reasons:
@@ -162,16 +208,12 @@ class SliceWriter:
         return table if keep is None else table.filter(keep)
 
     def _keep(self, table: pa.Table) -> None:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         if not table.num_rows:
             return
         self._rows += table.num_rows
         if self._spec.time_column:
-            moments = table[self._spec.time_column].cast(pa.timestamp("us"))
-            newest = pc.max(moments).as_py().replace(tzinfo=UTC)
-            self._latest = newest if self._latest is None else max(self._latest, newest)
+            self._latest = _newer(self._latest, numbers(table[self._spec.time_column]))
+            self._newest_sent = _newer(self._newest_sent, numbers(table[TIMESTAMP]))
         self._waiting.append(table)
         rows = sum(waiting.num_rows for waiting in self._waiting)
         size = sum(waiting.nbytes for waiting in self._waiting)
@@ -204,6 +246,14 @@ def _all_null(table: pa.Table, names: list[str]) -> pa.Array:
     return mask
 
 
+def _newer(known: int | None, moments: pa.ChunkedArray) -> int | None:
+    """The newest of all."""
+    import pyarrow.compute as pc
+
+    newest: int | None = pc.max(moments).as_py()
+    return max((one for one in (known, newest) if one is not None), default=None)
+
+
 def _text(key: bytes | None) -> tuple[str | None, bool]:
     """A key as text, and whether it is text."""
     try:
@@ -212,9 +262,8 @@ def _text(key: bytes | None) -> tuple[str | None, bool]:
         return None, False
 
 
-def _cutoff(spec: KafkaSource, watermark: str | None) -> datetime | None:
-    """Event time (UTC, without zone) before which rows are refused."""
+def _cutoff(spec: KafkaSource, watermark: str | None) -> int | None:
+    """Event time (see :mod:`kafka_times`) before which rows are refused."""
     if spec.on_late == "keep" or spec.lateness is None or watermark is None:
         return None
-    newest = datetime.fromisoformat(watermark)
-    return newest.astimezone(UTC).replace(tzinfo=None) - spec.lateness
+    return max(number_of(watermark) - spec.lateness // timedelta(microseconds=1), FIRST)

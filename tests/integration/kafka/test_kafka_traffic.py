@@ -280,6 +280,11 @@ def test_predictions_that_do_not_arrive_are_told(servers: str, topic: str) -> No
     lost.flush()
 
 
+def test_a_prediction_that_is_too_large_is_told(servers: str, topic: str) -> None:
+    with PredictionTopic(servers, topic) as log, pytest.raises(OSError, match="2,000,"):
+        log.add(inputs={"text": "x" * 2_000_000}, prediction=0.5, model_version=1)
+
+
 def test_what_is_sent_is_json_that_the_engine_reads(
     project: Project, store: LocalStore, servers: str, topic: str
 ) -> None:

@@ -75,6 +75,13 @@ def test_json_values() -> None:
         ("x", "timestamp", "1700000000000"),
         ("x", "decimal(4,2)", "1.255"),
         ("x", "decimal(4,2)", "123.45"),
+        ("x", "decimal(4,2)", "100"),
+        ("x", "decimal(4,2)", '"1e2"'),
+        ("x", "float", "1e300"),
+        ("x", "float", "3.5e38"),
+        ("x", "double", "1.8e308"),
+        ("x", "array<float>", "[1, 1e300]"),
+        ("x", "struct<a:array<float>>", '{"a":[1e300]}'),
         ("x", "array<int>", '["1"]'),
         ("x", "struct<a:int>", '{"a":"1"}'),
     ],
@@ -90,12 +97,22 @@ def test_json_is_held_to_the_declared_type(column: str, kind: str, text: str) ->
 
 @pytest.mark.parametrize(
     "bad",
-    [b"[1]", b"null", b"1", b"", b" ", b"{", b'{"id":1', b'{"id":1}}', b'{"id":1}{"id":2}'],
+    [
+        *(b"[1]", b"null", b"1", b"", b" ", b"{", b'{"id":1', b'{"id":1}}', b'{"id":1}{"id":2}'),
+        *(b'{"id":NaN}', b'{"id":Infinity}', b'{"id":-Inf}', b'{"id":1,"z":[1, -NaN ]}'),
+    ],
 )
 def test_what_is_not_one_object(bad: bytes) -> None:
-    decoded = JsonDecoder({"id": "int"}).decode([b'{"id":7}', bad, b'{"id":8}'])
-    assert list(decoded.rejected) == [1]
-    assert rows(decoded) == [{"id": 7}, {"id": 8}]
+    for kind in ("int", "double"):
+        decoded = JsonDecoder({"id": kind}).decode([b'{"id":7}', bad, b'{"id":8}'])
+        assert decoded.rejected == {1: "not one valid JSON object in UTF-8"}
+        assert rows(decoded) == [{"id": 7}, {"id": 8}]
+
+
+def test_text_that_looks_like_no_number_is_text() -> None:
+    sent = [{"s": "a, Inf, NaN]", "t": ":NaN}"}] * 3
+    decoded = JsonDecoder({"s": "string"}).decode([json.dumps(one).encode() for one in sent])
+    assert decoded.rows == [0, 1, 2]
 
 
 def test_all_messages_bad_and_none_at_all() -> None:
@@ -143,6 +160,42 @@ def test_avro_by_a_schema_file(tmp_path: Path) -> None:
     assert set(decoded.rejected) == {1, 3}
     retyped = avro_decoder(spec, tmp_path, {**EVENT_COLUMNS, "id": "string"}).decode(sent)
     assert retyped.rejected == dict.fromkeys(range(3), "id is not string")
+
+
+IDENTITY = "0AB2C3D4-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "value", "expected"),
+    [
+        ({"type": "string", "logicalType": "uuid"}, "string", IDENTITY, IDENTITY),
+        (
+            {"type": "array", "items": {"type": "string", "logicalType": "uuid"}},
+            *("array<string>", [IDENTITY], [IDENTITY]),
+        ),
+        ({"type": "string", "logicalType": "uuid"}, "string", "no uuid", "no uuid"),
+        ({"type": "int", "logicalType": "date"}, "date", NOON.date(), NOON.date()),
+        ({"type": "long", "logicalType": "timestamp-millis"}, "date", NOON, None),
+        ({"type": "long", "logicalType": "timestamp-millis"}, "timestamp", NOON, NOON),
+        ("double", "float", 1e300, None),
+        ("double", "float", 3.4028235677973366e38, None),
+        ("double", "float", 1.5, 1.5),
+        ("double", "float", float("inf"), float("inf")),
+        ("double", "double", 1e300, 1e300),
+        ("boolean", "double", True, None),
+        ({"type": "array", "items": "double"}, "array<float>", [1e300], None),
+    ],
+)
+def test_avro_is_held_to_the_declared_type(
+    tmp_path: Path, written: Any, kind: str, value: Any, expected: Any
+) -> None:
+    schema = {"type": "record", "name": "One", "fields": [{"name": "x", "type": written}]}
+    (tmp_path / "one.avsc").write_text(json.dumps(schema))
+    decoder = avro_decoder(AvroFormat(type="avro", schema_file="one.avsc"), tmp_path, {"x": kind})
+    plain = json.loads(json.dumps(schema).replace(', "logicalType": "uuid"', ""))
+    decoded = decoder.decode([avro({"x": value}, plain)])
+    assert rows(decoded) == ([] if expected is None else [{"x": expected}])
+    assert decoded.rejected == ({0: f"x is not {kind}"} if expected is None else {})
 
 
 def test_an_avro_schema_file_that_is_none(tmp_path: Path) -> None:
@@ -204,6 +257,8 @@ def descriptor(tmp_path: Path) -> Path:
     )
     event.field.add(name="kind", number=4, type=types.TYPE_ENUM, type_name=".shop.Kind", label=1)
     event.field.add(name="tags", number=5, type=types.TYPE_STRING, label=3)
+    for other in (file.message_type.add(name="Refund"), event.nested_type.add(name="Line")):
+        other.field.add(name="id", number=1, type=types.TYPE_INT64, label=1)
     (tmp_path / "event.desc").write_bytes(files.SerializeToString())
     return tmp_path
 
@@ -220,7 +275,7 @@ def test_protobuf(descriptor: Path, framing: Any) -> None:
         id=7, name="x", kind=1, tags=["a"]
     )
     message.at.FromDatetime(NOON)
-    frame = b"\x00\x00\x00\x00\x05" + b"\x04\x00\x02" if framing == "confluent" else b""
+    frame = b"\x00\x00\x00\x00\x05" + b"\x00" if framing == "confluent" else b""
     columns = {**EVENT_COLUMNS, "kind": "string", "tags": "array<string>", "gone": "int"}
     decoder = RowDecoder(
         columns, ProtobufParser(spec, lambda name: (descriptor / name).read_bytes(), "here")
@@ -230,6 +285,31 @@ def test_protobuf(descriptor: Path, framing: Any) -> None:
     empty = {"id": 0, "name": "", "at": None, "kind": "UNKNOWN", "tags": [], "gone": None}
     assert rows(decoded) == [expected, empty]
     assert list(decoded.rejected) == [1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "good"), [("shop.Event", 0), ("shop.Refund", 2), ("shop.Event.Line", 3)]
+)
+def test_another_kind_is_not_read_as_the_wanted_one(
+    descriptor: Path, wanted: str, good: int
+) -> None:
+    from mlops_assets.sources.kafka_protobuf import ProtobufParser
+    from mlops_assets.sources.kafka_rows import RowDecoder
+
+    raw = {"type": "protobuf", "descriptor_file": "event.desc", "message": wanted}
+    spec = ProtobufFormat.model_validate({**raw, "framing": "confluent"})
+    parser = ProtobufParser(spec, lambda name: (descriptor / name).read_bytes(), "here")
+    head, body = b"\x00\x00\x00\x00\x05", b"\x08\x07"  # id: 7, in all three
+    places = [b"\x00", b"\x02\x00", b"\x02\x02", b"\x04\x00\x00", b"\x02\x04", b"\x04\x02\x00"]
+    decoded = RowDecoder({"id": "bigint"}, parser).decode([head + at + body for at in places])
+    expected = [0, 1] if good == 0 else [good]
+    assert decoded.rows == expected
+    assert rows(decoded) == [{"id": 7}] * len(expected)
+    names = ["shop.Event", "shop.Event", "shop.Refund", "shop.Event.Line"]
+    names += ["message that the file does not have"] * 2
+    assert decoded.rejected == {
+        i: f"a {name}, not a {wanted}" for i, name in enumerate(names) if i not in expected
+    }
 
 
 def test_a_descriptor_without_the_message(descriptor: Path) -> None:

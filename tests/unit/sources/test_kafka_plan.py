@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.errors import SourceError
 from mlops_assets.sources.incremental import Plan, Slice
 from mlops_assets.sources.kafka_plan import newest_event, plan_topic, position
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def source(**options: Any) -> KafkaSource:
@@ -32,7 +35,8 @@ def part(end: int, partition: int = 0, **detail: Any) -> Slice:
 def plan(
     taken: list[Slice], marks: dict[int, tuple[int, int]], spec: KafkaSource | None = None
 ) -> Plan:
-    return plan_topic(spec or source(), {s.series: s for s in taken}, marks, "team/mine orders")
+    places = {s.series: s for s in taken}
+    return plan_topic(spec or source(), places, marks, "team/mine orders", NOW)
 
 
 def spans(planned: Plan) -> list[tuple[str, int, int]]:
@@ -140,7 +144,17 @@ def test_the_newest_event_is_carried_on() -> None:
     spec = source(time_column="at", lateness="1h")
     planned = plan(taken, dict.fromkeys(range(3), (0, 9)), spec)
     assert {s.detail["watermark"] for s in planned.slices} == {new}
+    assert {s.detail["planned_at"] for s in planned.slices} == {"2026-03-01T12:00:00.000000+00:00"}
     assert "watermark" not in plan(taken, dict.fromkeys(range(3), (0, 9))).slices[0].detail
+
+
+def test_a_watermark_of_the_future_is_left_behind() -> None:
+    """Older releases took it over from one bad event, and all rows were late from then on."""
+    future = "2999-01-01T00:00:00.000000+00:00"
+    spec = source(time_column="at", lateness="1h")
+    for detail in ({"latest": future}, {"watermark": future}):
+        (planned,) = plan([part(5, **detail)], {0: (0, 9)}, spec).slices
+        assert planned.detail["watermark"] == "2026-03-01T12:05:00.000000+00:00"
 
 
 def test_a_large_backlog_is_planned_in_portions() -> None:
