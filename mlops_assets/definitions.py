@@ -82,7 +82,7 @@ def _automation_error(project: Project) -> Exception | None:
     """Why a project's own sensors and schedules cannot be built, if they cannot."""
     try:
         build_team_sensors(project.id.team, [project])
-        build_team_schedules([project])
+        build_team_schedules(project.id.team, [project])
     except Exception as error:  # noqa: BLE001 - the caller shows it in place of the project
         return error
     return None

@@ -33,29 +33,24 @@ class Upload:
 def unnamed_data(
     place: S3Place, prefix: str, before: datetime
 ) -> tuple[dict[str, DataFolder], list[S3Object]]:
-    """Data below a prefix that nobody wrote to since and that no manifest can name.
+    """Data below a prefix that nobody wrote to since and that may be nobody's.
 
     Returns:
-        Folders that the index does not know, and files that an attempt of an executor wrote into a
-        version's folder after the version was there.
+        Folders that the index does not know, and files that are younger than their folder's entry
+        in it: an attempt of an executor wrote them late, or the bucket was copied.
     """
     files: dict[str, list[S3Object]] = {}
-    others = {}
+    known: dict[str, datetime] = {}
     for item in place.listing(prefix):
         key = place.name(item.key)
         folder = folder_of(key)
-        if folder is None:
-            others[key] = item.changed
-        else:
+        if folder is not None:
             files.setdefault(folder, []).append(item)
-    known = {
-        folder: changed for key, changed in others.items() for folder in indexed_folders([key])
-    }
-    folders = {}
-    for name in files.keys() - known.keys():
-        folders[name] = folder = DataFolder()
+        known |= dict.fromkeys(indexed_folders([key]), item.changed)
+    folders = {name: DataFolder() for name in files.keys() - known.keys()}
+    for name, found in folders.items():
         for item in files[name]:
-            folder.add(place.name(item.key), item.bytes, item.changed)
+            found.add(place.name(item.key), item.bytes, item.changed)
     late = [
         item
         for name in files.keys() & known.keys()

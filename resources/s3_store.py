@@ -153,8 +153,11 @@ class S3Store(ManifestStore):
         prefix = _below(below)
         folders, late = unnamed_data(self.place, prefix, before)
         # They were listed before manifests are read: one published meanwhile is named.
-        named = self._named_locations(prefix) if folders else set()
-        folders = {name: folder for name, folder in folders.items() if name not in named}
+        manifests = self._all_manifests(prefix) if folders or late else []
+        places = {place for manifest in manifests for place in locations_of(manifest)}
+        folders = {name: folder for name, folder in folders.items() if name not in places}
+        named = {_key(entry) for manifest in manifests for entry in manifest.entries}
+        late = [item for item in late if self.place.name(item.key) not in named]
         objects = [*late, *old_probes(self.place, before)]
         uploads = old_uploads(self.place, prefix, before)
         if not dry_run:
@@ -171,11 +174,11 @@ class S3Store(ManifestStore):
     def _keys(self, prefix: str) -> list[str]:
         return sorted(self.place.name(i.key) for i in self.place.listing(f"{prefix}/"))
 
-    def _named_locations(self, prefix: str) -> set[str]:
+    def _all_manifests(self, prefix: str) -> list[Manifest]:
         names = [self.place.name(item.key) for item in self.place.listing(prefix)]
         manifests = self._together(self.manifest_at, list(filter(manifest_name, names)))
         self._note_missing(manifests, set(names))
-        return {place for manifest in manifests for place in locations_of(manifest)}
+        return manifests
 
     def _fetch(self, manifest: Manifest) -> None:
         self._touch(manifest)
