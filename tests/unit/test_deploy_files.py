@@ -1,6 +1,7 @@
 """The files in deploy/ fit the projects, Dagster's own schemas and each other."""
 
 import importlib
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -134,8 +135,19 @@ def test_its_examples_are_right_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {*launchers, *switched_on} == set(CLASSES)
     for name, config in (launchers | switched_on).items():
         check(*CLASSES[name], config)
+
+
+def test_logs_go_to_s3_with_what_is_documented_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     logs = examples("compute_logs:")["compute_logs"]
     assert logs["class"] == "S3ComputeLogManager"
+    page = (ROOT / "docs/production.md").read_text()
+    needed = re.findall(r"'env': '(\w+)'", str(logs["config"]))
+    assert needed
+    for name in needed:
+        assert f"| `{name}` |" in page
+        monkeypatch.setenv(name, "x")
     check(logs["module"], logs["class"], logs["config"])
 
 
