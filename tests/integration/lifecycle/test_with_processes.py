@@ -31,9 +31,14 @@ def test_the_model_asset_trains_in_two_processes(quiet: World) -> None:
     defs = quiet.folder / "defs.yaml"
     assert ONE in defs.read_text()
     defs.write_text(defs.read_text().replace(ONE, TWO))
-    two = quiet.run("raw", "features", "model").metadata["model"]
+    two = quiet.run("model").metadata["model"]
     assert (one["processes"], two["processes"]) == (1, 2)
     assert two["backend"] == "gloo"
     assert not two["unchanged"]
     assert two["bundle_id"] != one["bundle_id"]
     assert two["version"] == one["version"] + 1
+    bundle = quiet.store.latest(quiet.project().id.bundles_collection)
+    assert bundle is not None
+    placement = bundle.metadata["placement"]
+    assert (placement["processes"], placement["backend"]) == (2, "gloo")
+    assert len(placement["rows"]) == len(placement["devices"]) == 2

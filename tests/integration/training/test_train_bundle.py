@@ -174,15 +174,3 @@ def test_damaged_features_are_named(store: Store, tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match=file.name):
         _train(store, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_bundle_says_in_how_many_processes_it_was_trained(store: Store, tmp_path: Path) -> None:
-    two = {"processes_per_node": 2, "timeout": "60s"}
-    trained = _train(store, tmp_path, project=project(epochs=2, distributed=two))
-
-    placement = trained.manifest.metadata["placement"]
-    assert (placement["processes"], placement["backend"]) == (2, "gloo")
-    assert len(placement["rows"]) == len(placement["devices"]) == 2
-    again = _train(store, tmp_path, project=project(epochs=2, distributed=two))
-    assert again.manifest.metadata["placement"] == placement, "told too where nothing was trained"
