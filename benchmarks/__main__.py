@@ -16,7 +16,7 @@ NAMES = (
     *("definitions_load", "training_throughput", "accuracy", "serving", "lifecycle"),
     *("drift_detection", "drift_cost", "sensor_ticks", "sql_ingestion", "kafka_ingestion"),
     *("distributed_training", "s3_store", "features_scale", "incremental_features"),
-    "many_projects",
+    *("many_projects", "automation_and_starts"),
 )
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """\

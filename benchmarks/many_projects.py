@@ -83,7 +83,7 @@ if what == "tick":
         for repository in repositories:
             for sensor in repository.sensor_defs:
                 if "automation" in sensor.name:
-                    continue  # evaluated by Dagster's daemon in both
+                    continue  # see automation_and_starts
                 cursor = None
                 for _ in range(2):  # the second tick is idle: it has the cursor of the first
                     with dg.build_sensor_context(
@@ -168,7 +168,9 @@ def run() -> Report:
         "project, no cursor but file times; one module with all projects, or one module and code "
         "server for each team. The engine has one code server for each team, a few sensors for "
         "each team, which do more (retraining, deployments, alerts), and a run's worker that loads "
-        "its own project. `all` is every team in one process, as no one would run it."
+        "its own project. `all` is every team in one process, as no one would run it. Ticks are of "
+        "all sensors but automation, and what a worker does besides loading is not in it: see the "
+        "next section."
     )
     return Report("Many projects and teams", text, rows)
 
