@@ -242,7 +242,10 @@ def test_a_schedule_that_dagster_refuses_disables_only_its_project(
     found = specs(definitions)
     assert {path for path in found if "snow" in path} == {"sky/snow/CONFIG_ERROR"}
     assert "0 0 3 * * 1" in (found["sky/snow/CONFIG_ERROR"].description or "")
-    assert [schedule.name for schedule in definitions.schedules or ()] == ["sky__rain__fallback"]
+    assert [schedule.name for schedule in definitions.schedules or ()] == [
+        "sky__clean",
+        "sky__rain__fallback",
+    ]
     assert "sky__automation" in {sensor.name for sensor in definitions.sensors or ()}
 
 

@@ -69,7 +69,7 @@ def test_secrets_come_from_the_environment(tmp_path: Path) -> None:
         (
             "spark: {master: yarn, driver_host: a, executors: {core: 2}}\n",
             1,
-            "the unknown key 'core', expected one of cores, instances, memory; did you mean cores?",
+            "the unknown key 'core', expected one of cores, instances, memory, python",
         ),
         (
             "spark: {master: 'k8s://https://h:6443', driver_host: a}\n",
