@@ -412,7 +412,9 @@ def test_writers_at_work_lose_no_row(shop: PostgresServer, taker: Any) -> None:
     for thread in threads:
         thread.start()
     try:
-        for _ in range(3):
+        for wanted in (20, 60, 100):
+            while shop.execute("SELECT count(*) FROM orders")[0][0] < wanted:
+                time.sleep(0.02)
             taking.take()
     finally:
         stop.set()
