@@ -41,7 +41,7 @@ class Topic:
     def plan(self, spec: Any, taken: Mapping[str, Slice], context: SourceContext) -> Plan:
         if self.is_away:
             raise SourceError("the broker does not answer", where=context.where, found="no route")
-        return plan_topic(spec, taken, self.marks, context.where)
+        return plan_topic(spec, taken, self.marks, context.where, datetime.now(UTC))
 
     def write(self, spec: Any, part: Slice, folder: Path, context: SourceContext) -> Written:
         if part.detail.get("skip"):

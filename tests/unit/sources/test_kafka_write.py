@@ -96,7 +96,7 @@ def test_a_time_in_no_calendar_is_set_aside(tmp_path: Path, kind: str, value: An
 def test_the_first_and_the_last_moment_are_times(tmp_path: Path) -> None:
     ends = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
     messages = [(NOON, {"id": i, "at": at}) for i, at in enumerate(ends)]
-    spec = source(time_column="at", lateness="3650000d", on_late="dead_letter")
+    spec = source(time_column="at", lateness="3650d", on_late="dead_letter")
     times = SliceTimes("0001-01-01T00:00:00.000000+00:00")
     _, ids, reasons = write(tmp_path / "s", spec, messages, times)
     assert (ids, reasons) == ([0, 1], {})

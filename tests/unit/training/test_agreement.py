@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -70,8 +71,9 @@ def test_a_file_that_is_seen_late_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agreement, "PATIENCE_SECONDS", 20.0)
-    told = _told(_save(tmp_path / "first", 3))
-    timer = threading.Timer(0.2, lambda: _save(tmp_path / "second", 3))
+    saved = _save(tmp_path / "first", 3)
+    told = _told(saved)
+    timer = threading.Timer(0.2, lambda: shutil.copytree(saved.parent, tmp_path / "second"))
     timer.start()
 
     assert agreed_checkpoint(tmp_path / "second", Second(told)).epoch == 3
