@@ -68,6 +68,11 @@ def test_a_project_has_five_stages_in_its_own_group(root: Path) -> None:
     assert spec.kinds == {"spark", "parquet", "files"}
 
 
+def test_a_code_server_can_load_all_of_it(root: Path) -> None:
+    """Dagster looks for names that are there twice only when a repository is made."""
+    dg.Definitions.validate_loadable(build_team_definitions("sky", root))
+
+
 def test_the_graph_leads_from_raw_data_to_the_deployment(root: Path) -> None:
     graph = build_team_definitions("sky", root).resolve_asset_graph()
     up = {
