@@ -169,8 +169,8 @@ def run() -> Report:
         "server for each team. The engine has one code server for each team, a few sensors for "
         "each team, which do more (retraining, deployments, alerts), and a run's worker that loads "
         "its own project. `all` is every team in one process, as no one would run it. Ticks are of "
-        "all sensors but automation, and what a worker does besides loading is not in it: see the "
-        "next section."
+        "all sensors but automation, and what a worker does besides loading is not in it; "
+        "`python -m benchmarks automation_and_starts` measures those."
     )
     return Report("Many projects and teams", text, rows)
 
