@@ -206,11 +206,8 @@ def _rows(projects: int, teams: int) -> list[dict[str, object]]:
         names = write_all(root, projects, teams)
         _in_process(root)
         starts = measure_starts(root, names[0], kinds)
-        print(projects, starts, flush=True)
         one = {kind: idle_tick(kind, root, names[:1]) for kind in KINDS[:2]}
-        print(projects, one, flush=True)
         every = {kind: idle_tick(kind, root, names) for kind in KINDS[:2]} if teams > 1 else one
-        print(projects, every, flush=True)
     return [
         {
             "projects": projects,
