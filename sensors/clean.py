@@ -27,7 +27,10 @@ def build_clean_job(team: str) -> dg.JobDefinition:
     A second run, or two at once, find nothing or the same: what is removed is garbage for good.
     """
 
-    @dg.op(name=f"{team}__remove_leftovers", description="Removes leftovers; what a manifest names stays.")
+    @dg.op(
+        name=f"{team}__remove_leftovers",
+        description="Removes leftovers; what a manifest names stays.",
+    )
     def clean_up(context: dg.OpExecutionContext, platform: PlatformResource) -> None:
         from resources.cleaning import clean
 

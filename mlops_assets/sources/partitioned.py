@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -42,7 +43,7 @@ LAYOUT = 1
 _WORD = "%Y%m%dT%H"
 _PARALLEL = 16
 _MAX_LOOKS = 500
-"""Partitions never taken that one look asks for; the next look asks for the next of them."""
+"""Partitions never taken that one look asks for; each look asks for others of them."""
 
 Places = Mapping[str, tuple[str, str]]
 
@@ -60,7 +61,7 @@ def plan_partitions(
     Each slice's detail holds the ``digest`` of what is there for it now.
 
     Cheap: a sensor asks every few minutes. Only partitions within ``look_back`` and some of those
-    never taken are looked at: all of these in turn.
+    never taken are looked at: others each time.
 
     Args:
         project: The project.
@@ -154,8 +155,8 @@ def _changed(
     due = rule.due(now)
     new = [window for window in due if slice_of_window(window).name not in places]
     if limit is not None and len(new) > limit:
-        looks = int(now.timestamp() // max(rule.look_every.total_seconds(), 1))
-        first = looks * limit % len(new)
+        # Not by turns of the clock: a sensor whose ticks keep time with them would skip the same.
+        first = random.Random(now.timestamp()).randrange(len(new))  # noqa: S311
         new = (new + new)[first : first + limit]
     recent = now - rule.after - rule.look_back
     looked = sorted({*new, *(w for w in due if w.end >= recent)}, key=lambda w: w.start)
