@@ -28,7 +28,7 @@ def build_clean_job(team: str) -> dg.JobDefinition:
     """
 
     @dg.op(
-        name=f"{team}__remove_leftovers",
+        name=f"remove_leftovers_of_{team}",
         description="Removes leftovers; what a manifest names stays.",
     )
     def clean_up(context: dg.OpExecutionContext, platform: PlatformResource) -> None:

@@ -8,7 +8,7 @@ import time
 
 import dagster as dg
 import pytest
-from instance_stack import InstanceStack, is_success, until
+from instance_stack import TEAMS, InstanceStack, is_success, until
 
 from tests.postgres_server import PostgresServer
 
@@ -187,11 +187,19 @@ def test_a_killed_daemon_neither_loses_nor_repeats_a_request(
     until(lambda: len(made()) == len(wishes), stack.log("daemon"))
     done = dg.DagsterRunStatus.SUCCESS
     until(lambda: all(r[0].status is done for r in made().values()), stack.log("daemon"))
-    ticks = lambda: sum(  # noqa: E731
-        len(instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=50))
-        for state in instance.all_instigator_state()
-        if state.instigator_name.endswith("_wishes")
-    )
-    before = ticks()
-    until(lambda: ticks() >= before + 4, "both sensors looked again")
+    all_made = time.time()
+
+    def looked_again() -> bool:
+        """Whether each team's sensor has ended a tick that began after the last run."""
+        sensors = [s for s in instance.all_instigator_state() if s.instigator_name in names]
+        newest = [
+            instance.get_ticks(s.instigator_origin_id, s.selector_id, limit=2) for s in sensors
+        ]
+        ended = [
+            [t for t in ticks if t.timestamp > all_made and t.is_completed] for ticks in newest
+        ]
+        return len(sensors) == len(names) and all(ended)
+
+    names = {f"{team}_wishes" for team in TEAMS}
+    until(looked_again, "both sensors looked again")
     assert {wish: len(runs) for wish, runs in made().items()} == dict.fromkeys(wishes, 1)
