@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 
 def sync_directory(path: Path) -> None:
@@ -108,9 +109,13 @@ def move_directory(source: Path, target: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and everything in it; nothing happens if it is gone."""
-    if path.exists():
-        shutil.rmtree(path)
+    """Remove a folder and everything in it; what is gone, or goes meanwhile, is no error."""
+
+    def fail(_function: object, _name: str, info: tuple[Any, BaseException, Any]) -> None:
+        if not isinstance(info[1], FileNotFoundError):
+            raise info[1]
+
+    shutil.rmtree(path, onerror=fail)
 
 
 def newest_change(directory: Path) -> float:

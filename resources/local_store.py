@@ -17,18 +17,15 @@ from pathlib import Path
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources import durable
-from resources.content_index import INDEX
-from resources.garbage import DATA, Removed, indexed_folders
+from resources.garbage import Removed, folder_of, indexed_folders
 from resources.manifest import FileEntry, Manifest
 from resources.manifest_store import (
-    MANIFESTS,
     ManifestStore,
     checked,
     checked_location,
     checked_path,
     damage,
     locations_of,
-    parse_manifest,
 )
 
 _STAGING = ".staging"
@@ -109,28 +106,17 @@ class LocalStore(ManifestStore):
     ) -> list[Removed]:
         """Remove old staging folders and old data folders that no manifest names."""
         before = time.time() - older_than.total_seconds()
-        base = self.root / checked(below) if below else self.root
-        # Data folders are listed before manifests are read: one published meanwhile is named.
-        folders = [path for path in base.glob(f"**/{DATA}/*") if _is_old(path, before)]
-        known = indexed_folders(self._name(path) for path in base.glob(f"**/{INDEX}/*"))
-        unknown = [path for path in folders if self._name(path) not in known]
-        named = self._named_locations(base) if unknown else set()
-        unnamed = [path for path in unknown if self._name(path) not in named]
-        found = [*(self.root / _STAGING).glob("*"), *unnamed]
-        sizes = [Removed(self._name(path), _size(path)) for path in found]
+        keys = self.everything(below)
+        unknown = set(filter(None, map(folder_of, keys))) - indexed_folders(keys)
+        unnamed = {name for name in unknown if _is_old(self.root / name, before)}
+        if unnamed:
+            # They were listed before manifests are: one published meanwhile is named.
+            for manifest in self._each_manifest(self.everything(below), note=not dry_run):
+                unnamed -= locations_of(manifest)
+        staged = {f"{_STAGING}/{path.name}" for path in (self.root / _STAGING).glob("*")}
+        found = [Removed(name, _size(self.root / name)) for name in staged | unnamed]
         is_gone = _is_old if dry_run else _remove_if_old
-        return sorted(
-            size for path, size in zip(found, sizes, strict=True) if is_gone(path, before)
-        )
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
-
-    def _named_locations(self, base: Path) -> set[str]:
-        paths = base.glob(f"**/{MANIFESTS}/[A-Za-z0-9]*.json")
-        manifests = [parse_manifest(path.read_bytes(), path) for path in paths]
-        self._note_missing(manifests, {self._name(p) for p in base.glob(f"**/{INDEX}/*")})
-        return {place for manifest in manifests for place in locations_of(manifest)}
+        return sorted(removed for removed in found if is_gone(self.root / removed.name, before))
 
     def _inspect(
         self, manifest: Manifest, is_intact: Callable[[Path, FileEntry], bool]
@@ -216,19 +202,21 @@ def _is_old(path: Path, before: float) -> bool:
 def _remove_if_old(path: Path, before: float) -> bool:
     if not _is_old(path, before):
         return False
-    if path.is_dir():
-        durable.remove_tree(path)
-    else:
-        path.unlink(missing_ok=True)
+    with _explained(path):
+        if path.is_dir():
+            durable.remove_tree(path)
+        else:
+            path.unlink(missing_ok=True)
     return True
 
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of all files in a folder, as far as they are still there."""
+    inside = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
     size = 0
-    for file in [path, *path.rglob("*")]:
+    for file in inside if path.is_dir() else [path]:
         with suppress(FileNotFoundError):
-            size += file.stat().st_size if file.is_file() else 0
+            size += file.lstat().st_size
     return size
 
 

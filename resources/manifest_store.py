@@ -1,7 +1,7 @@
 """What stores of all kinds have in common: versions by manifests, over keys that are created once.
 
 <collection>/_manifests/000001.json    numbered or named, created once, never changed
-<collection>/_by_content/000001-…      which content a number has (resources.content_index)
+<collection>/_by_content/000001~…      which content a number has (resources.content_index)
 <collection>/_data/<folder>/…          the files of a version
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ _WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 _KEY = re.compile(rf"{_WORD}(/{_WORD})*")
 _LOCATION = re.compile(rf"{_KEY.pattern}/{DATA}/[A-Za-z0-9-]+")
 _MANIFEST_FILE = re.compile(rf"({_WORD})\.json")
-_MANIFEST = re.compile(rf".*/{MANIFESTS}/{_MANIFEST_FILE.pattern}")
+_MANIFEST = re.compile(rf"(?!.*/{DATA}/).*/{MANIFESTS}/{_MANIFEST_FILE.pattern}")
 _NUMBER = re.compile(r"\d{6,}")
 _RECENT = 100
 """More publishers than that are never at work on one collection at once."""
@@ -235,9 +235,37 @@ class ManifestStore(ABC):
         with suppress(StoreError):
             self._create(_index_key(manifest), manifest.data_version.encode())
 
-    def _note_missing(self, manifests: Sequence[Manifest], known: set[str]) -> None:
-        """Add versions to the index that have no entry among the keys that are known."""
-        self._together(self._note, [m for m in manifests if _index_key(m) not in known])
+    def _each_manifest(self, keys: Collection[str], *, note: bool) -> Iterator[Manifest]:
+        """The manifests among a store's keys; never many in memory at once.
+
+        Args:
+            keys: All keys below a prefix.
+            note: Add those to the index that have no entry among the keys.
+
+        Raises:
+            StoreError: One is damaged, or is another store's: what it names cannot be told.
+        """
+        known = {key for key in keys if f"/{INDEX}/" in key}
+
+        def look(key: str) -> Manifest:
+            manifest = self.manifest_at(key)
+            self.forget(key)
+            own = manifest_key(manifest.collection, _version_name(manifest))
+            if key != own:
+                raise StoreError(
+                    "a manifest lies where it does not belong, as those of a store inside a store",
+                    where=f"{self.uri}/{key}",
+                    found=key,
+                    expected=own,
+                    fix="move the inner store out of the outer one, or what was copied away",
+                )
+            if note and _index_key(manifest) not in known:
+                self._note(manifest)
+            return manifest
+
+        names = [key for key in keys if manifest_name(key)]
+        for start in range(0, len(names), _RECENT):
+            yield from self._together(look, names[start : start + _RECENT])
 
     def _readable(self, collection: str, number: int) -> Manifest | None:
         """A version, unless its manifest is damaged."""
@@ -358,8 +386,12 @@ def manifest_name(key: str) -> str | None:
     return match[1] if match else None
 
 
+def _version_name(manifest: Manifest) -> str:
+    return manifest.name or _number_name(manifest.sequence)
+
+
 def _index_key(manifest: Manifest) -> str:
-    version = manifest.name or _number_name(manifest.sequence)
+    version = _version_name(manifest)
     return entry_key(manifest.collection, version, manifest.data_version, manifest.location)
 
 

@@ -32,12 +32,12 @@ class Upload:
 
 def unnamed_data(
     place: S3Place, prefix: str, before: datetime
-) -> tuple[dict[str, DataFolder], list[S3Object]]:
+) -> tuple[dict[str, DataFolder], dict[str, S3Object]]:
     """Data below a prefix that nobody wrote to since and that may be nobody's.
 
     Returns:
-        Folders that the index does not know, and files that are younger than their folder's entry
-        in it: an attempt of an executor wrote them late, or the bucket was copied.
+        Folders that the index does not know, and files, by their keys, that are younger than their
+        folder's entry in it: an attempt of an executor wrote them late, or the bucket was copied.
     """
     files: dict[str, list[S3Object]] = {}
     known: dict[str, datetime] = {}
@@ -51,12 +51,12 @@ def unnamed_data(
     for name, found in folders.items():
         for item in files[name]:
             found.add(place.name(item.key), item.bytes, item.changed)
-    late = [
-        item
+    late = {
+        place.name(item.key): item
         for name in files.keys() & known.keys()
         for item in files[name]
         if known[name] < item.changed < before
-    ]
+    }
     return {n: f for n, f in folders.items() if f.newest < before}, late
 
 

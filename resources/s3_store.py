@@ -29,7 +29,6 @@ from resources.manifest_store import (
     checked_version_name,
     damage,
     locations_of,
-    manifest_name,
 )
 from resources.s3 import S3Place
 from resources.s3_client import endpoint
@@ -152,13 +151,14 @@ class S3Store(ManifestStore):
         before = datetime.now(UTC) - older_than
         prefix = _below(below)
         folders, late = unnamed_data(self.place, prefix, before)
-        # They were listed before manifests are read: one published meanwhile is named.
-        manifests = self._all_manifests(prefix) if folders or late else []
-        places = {place for manifest in manifests for place in locations_of(manifest)}
-        folders = {name: folder for name, folder in folders.items() if name not in places}
-        named = {_key(entry) for manifest in manifests for entry in manifest.entries}
-        late = [item for item in late if self.place.name(item.key) not in named]
-        objects = [*late, *old_probes(self.place, before)]
+        if folders or late:
+            # They were listed before manifests are: one published meanwhile is named.
+            for manifest in self._each_manifest(self.everything(below), note=not dry_run):
+                for location in locations_of(manifest):
+                    folders.pop(location, None)
+                for entry in manifest.entries if late else ():
+                    late.pop(_key(entry), None)
+        objects = [*late.values(), *old_probes(self.place, before)]
         uploads = old_uploads(self.place, prefix, before)
         if not dry_run:
             self.place.delete([key for folder in folders.values() for key in folder.keys])
@@ -173,12 +173,6 @@ class S3Store(ManifestStore):
 
     def _keys(self, prefix: str) -> list[str]:
         return sorted(self.place.name(i.key) for i in self.place.listing(f"{prefix}/"))
-
-    def _all_manifests(self, prefix: str) -> list[Manifest]:
-        names = [self.place.name(item.key) for item in self.place.listing(prefix)]
-        manifests = self._together(self.manifest_at, list(filter(manifest_name, names)))
-        self._note_missing(manifests, set(names))
-        return manifests
 
     def _fetch(self, manifest: Manifest) -> None:
         self._touch(manifest)

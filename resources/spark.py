@@ -165,8 +165,9 @@ def spark_options(scratch: Path, *, cores: int, memory_bytes: int) -> dict[str, 
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.shuffle.partitions": str(max(cores, 4)),
-        # A query reads its project's sources, not paths.
+        # A query reads its project's sources, not paths, and not ${env:…}.
         "spark.sql.runSQLOnFiles": "false",
+        "spark.sql.variable.substitute": "false",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
         "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",

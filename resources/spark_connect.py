@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 _MODE = ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE", "SPARK_LOCAL_REMOTE")
 """What PySpark leaves in the environment of a process that has used a server."""
-_SETTINGS = ("spark.sql.session.timeZone", "spark.sql.parquet.", "spark.sql.runSQLOnFiles")
+_SETTINGS = (
+    *("spark.sql.session.timeZone", "spark.sql.parquet.", "spark.sql.runSQLOnFiles"),
+    "spark.sql.variable.substitute",
+)
 """Beginnings of the options that decide results, and are a session's own on a server."""
 _RUNNING: dict[str, SparkSession] = {}
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mlops_assets.errors import StoreError
 from mlops_assets.serving.log_files import log_writer, new_name
+from mlops_assets.serving.log_rows import as_table
 
 RESERVED = frozenset({"request_id", "time", "prediction", "model_version", "variant", "latency_ms"})
 """Columns of the log that are not inputs."""
@@ -57,7 +57,8 @@ class PredictionLog(ABC):
             The request id.
 
         Raises:
-            ValueError: An input has the name of one of the log's own columns.
+            ValueError: An input has the name of one of the log's own columns; or rows did not fit
+                their file and were left out.
             OSError: It could not be kept in a folder or a topic.
             StoreError: It could not be kept in S3.
         """
@@ -108,13 +109,16 @@ class PredictionLogger(PredictionLog):
     It can be used by many threads. What was added since the last file is lost if the process is
     killed, never more. A file that cannot be written raises, and is tried again with the next one,
     under its name, so that no row is there twice. Where S3 is away, that takes two minutes and a
-    half: services that cannot wait so long log from a thread of their own.
+    half: services that cannot wait so long log from a thread of their own. Rows with a value that
+    does not fit its column (a text in a column of numbers) are left out of their file, and raise.
 
     Args:
         folder: Where the files go, a folder or ``s3://<bucket>/<prefix>``; the ``uri`` of
             ``monitoring.inference_log``.
         rows_per_file: A file is written when so many rows are there.
         seconds_per_file: Or when the oldest of them is this old and another one is added.
+        max_waiting: Predictions that may wait for files that could not be written; the next one is
+            refused.
 
     Raises:
         EnvironmentProblemError: The folder is an address of another kind.
@@ -126,10 +130,12 @@ class PredictionLogger(PredictionLog):
         *,
         rows_per_file: int = 10_000,
         seconds_per_file: float = 60.0,
+        max_waiting: int = 1_000_000,
     ) -> None:
         self._writer = log_writer(folder)
         self._rows_per_file = rows_per_file
         self._seconds_per_file = seconds_per_file
+        self._max_waiting = max_waiting
         self._rows: list[dict[str, Any]] = []
         self._waiting: list[_File] = []
         self._oldest = 0.0
@@ -137,12 +143,16 @@ class PredictionLogger(PredictionLog):
 
     def _keep(self, row: dict[str, Any]) -> None:
         with self._lock:
-            if not self._rows:
+            waiting = sum(len(file.rows) for file in self._waiting) + len(self._rows)
+            if not waiting:
                 self._oldest = _now()
-            self._rows.append(row)
+            if waiting < self._max_waiting:
+                self._rows.append(row)
             full = len(self._rows) >= self._rows_per_file
             ready = self._take() if full or self._is_old() else []
         self._write(ready)
+        if waiting >= self._max_waiting:
+            raise OSError(f"{waiting:,} predictions waited to be written: this one is not logged")
 
     def flush(self) -> None:
         """Write what was added since the last file.
@@ -150,6 +160,7 @@ class PredictionLogger(PredictionLog):
         Raises:
             OSError: It could not be written; the rows are kept.
             StoreError: It could not be written to S3; the rows are kept.
+            ValueError: Rows were left out; the others are written.
         """
         with self._lock:
             ready = self._take()
@@ -167,15 +178,20 @@ class PredictionLogger(PredictionLog):
         return ready
 
     def _write(self, files: list[_File]) -> None:
-        import pyarrow as pa
-
+        problems: list[str] = []
         for number, file in enumerate(files):
+            table, left_out = as_table(file.rows)
             try:
-                self._writer(pa.Table.from_pylist(file.rows), file.name)
-            except (OSError, StoreError):
+                if table.num_rows:
+                    self._writer(table, file.name)
+            except BaseException:
                 with self._lock:
                     self._waiting = files[number:] + self._waiting
+                    self._oldest = _now()  # the next try is as far as the next file
                 raise
+            problems += left_out
+        if problems:
+            raise ValueError(f"{len(problems):,} predictions are not logged; {problems[0]}")
 
 
 @dataclass(frozen=True)

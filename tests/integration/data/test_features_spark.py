@@ -239,6 +239,14 @@ def test_a_query_calls_no_java_code(
     assert "hunter2" not in str(raised.value)
 
 
+def test_a_query_reads_no_variables(make_project: Any, run: Any, store: LocalStore) -> None:
+    """Spark would put them in before it parses the text, secrets of the environment too."""
+    variables = ("${env:PATH}", "${system:user.name}", "${spark.app.id}", "${hiveconf:x}")
+    columns = {f"v{number}": f"'{text}'" for number, text in enumerate(variables)}
+    table = stored(store, run(make_project(select(**columns))))
+    assert [table[name].to_pylist() for name in columns] == [[text] for text in variables]
+
+
 def test_with_comments_and_semicolon(make_project: Any, run: Any) -> None:
     query = f"-- first\nWITH a AS ({select()})\nSELECT * FROM a -- last\n;\n"
     assert run(make_project(query)).manifest.rows == 1

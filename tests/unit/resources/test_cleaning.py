@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -102,7 +104,7 @@ def test_a_store_without_garbage_costs_no_manifest(
     def unread(body: bytes, where: object) -> Manifest:
         raise AssertionError(where)
 
-    monkeypatch.setattr("resources.local_store.parse_manifest", unread)
+    monkeypatch.setattr("resources.manifest_store.parse_manifest", unread)
     assert clean(settings) == []
 
 
@@ -128,6 +130,67 @@ def test_a_damaged_manifest_stops_the_cleaning(settings: Settings, store: LocalS
     with pytest.raises(StoreError, match="manifest cannot be read"):
         clean(settings, LIMIT)
     assert garbage.is_dir()
+
+
+def test_a_version_keeps_its_folders_of_any_name(settings: Settings, store: LocalStore) -> None:
+    with store.staging("shop/a/raw/x") as staged:
+        for inner in ("_data/one", "_by_content", "_manifests"):
+            durable.make_directory(staged / inner)
+            (staged / inner / "000001.json").write_text("{")
+        manifest = store.publish("shop/a/raw/x", staged, Draft(data_version="1"))
+    garbage = left(store, "shop/a/raw/x", "20200101T000000-000000000000")
+    age(settings.home)
+    assert [one.name for one in clean(settings)] == [garbage.relative_to(store.root).as_posix()]
+    store.verify(manifest)
+
+
+def test_a_store_within_a_store_is_not_judged(settings: Settings, store: LocalStore) -> None:
+    inner = LocalStore(store.root / "dev")
+    manifest = publish(inner, "shop/a/raw/x")
+    durable.remove_tree(inner.root / "shop/a/raw/x/_by_content")
+    age(settings.home)
+    with pytest.raises(StoreError, match="a store inside a store"):
+        clean(settings)
+    assert clean(settings, below="shop") == []
+    inner.verify(manifest)
+
+
+def test_looking_writes_nothing(settings: Settings, store: LocalStore) -> None:
+    publish(store, "shop/a/raw/x")
+    durable.remove_tree(store.root / "shop/a/raw/x/_by_content")
+    age(settings.home)
+    before = store.everything()
+    assert clean(settings, dry_run=True) == []
+    assert store.everything() == before
+
+
+def test_several_clean_while_others_work(settings: Settings, store: LocalStore) -> None:
+    """Folders vanish while they are looked at, and nobody minds."""
+    is_over = threading.Event()
+
+    def work() -> None:
+        while not is_over.is_set():
+            with store.staging("shop/a/raw/x") as staged:
+                durable.make_directory(staged / "a/b")
+                (staged / "a/b/part").write_text("x")
+
+    with ThreadPoolExecutor(4) as pool:
+        workers = [pool.submit(work) for _ in range(2)]
+        try:
+            for turn in range(20):
+                folders = [left(store, "shop/a/raw/x", f"20200101T000000-{n}") for n in range(20)]
+                for folder in folders:
+                    (folder / "deep").mkdir()
+                    (folder / "deep/part").write_text(str(turn))
+                    age(folder)
+                cleaners = [pool.submit(clean, settings) for _ in range(2)]
+                found = {one.name for cleaner in cleaners for one in cleaner.result()}
+                assert len(found) == len(folders)
+                assert not any(folder.exists() for folder in folders)
+        finally:
+            is_over.set()
+        for worker in workers:
+            worker.result()
 
 
 def test_everything_whole_is_said_to_be(store: LocalStore) -> None:
