@@ -1,0 +1,78 @@
+"""Logged rows as a table: every column has one kind of values, whatever single rows hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NUMBER = "a number"
+
+
+def as_table(rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, list[str]]:
+    """Rows as columns; what a row lacks is null.
+
+    Where values of a column are of several kinds, the most common one stays, and rows with another
+    one are left out.
+
+    Args:
+        rows: At least one.
+
+    Returns:
+        The table, and for each row that is not in it why. Values are not told.
+    """
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    problems: list[str] = []
+    try:
+        return _table(names, rows), problems
+    except (pa.ArrowException, OverflowError, TypeError):
+        kinds = {name: Counter(_kind(row.get(name)) for row in rows) for name in names}
+    for found in kinds.values():
+        found.pop(None, None)
+    wanted = {name: found.most_common(1)[0][0] for name, found in kinds.items() if found}
+    good = []
+    for row in rows:
+        problem = next(filter(None, (_problem(row, n, kind) for n, kind in wanted.items())), None)
+        if problem is None:
+            good.append({name: _value(row.get(name), wanted.get(name)) for name in names})
+        else:
+            problems.append(problem)
+    return _table(names, good), problems
+
+
+def _table(names: list[str], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+
+
+def _problem(row: Mapping[str, Any], name: str, wanted: str) -> str | None:
+    found = _kind(row.get(name))
+    if found in {None, wanted}:
+        return None
+    return f"{name}: found {found}, expected {wanted}, as in most of the others"
+
+
+def _kind(value: Any) -> str | None:
+    import pyarrow as pa
+
+    try:
+        kind = pa.array([value]).type
+    except (pa.ArrowException, OverflowError, TypeError):
+        return f"a {type(value).__name__} that cannot be stored"
+    if pa.types.is_null(kind):
+        return None
+    inner = kind.value_type if pa.types.is_list(kind) else kind
+    is_number = pa.types.is_integer(inner) or pa.types.is_floating(inner)
+    word = "number" if is_number else str(inner)
+    return f"a list of {word}s" if pa.types.is_list(kind) else f"a {word}"
+
+
+def _value(value: Any, kind: str | None) -> Any:
+    """The value; whole numbers as others, where both are in a column and one is too long."""
+    return float(value) if kind == _NUMBER and value is not None else value
