@@ -156,7 +156,11 @@ class LocalStore(ManifestStore):
         try:
             return path.read_bytes()
         except FileNotFoundError as error:
-            raise StoreError("there is no such key", where=path) from error
+            raise StoreError(
+                "there is no such key",
+                where=path,
+                fix="restore it from a backup: the engine removes nothing that it names",
+            ) from error
 
     def _listed(self, folder: str) -> list[str]:
         walk = os.walk(self.root / folder, onerror=_unreadable)

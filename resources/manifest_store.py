@@ -399,17 +399,26 @@ def parse_manifest(body: bytes, where: object) -> Manifest:
     """Read a manifest.
 
     Raises:
-        DamagedManifestError: It is damaged.
+        DamagedManifestError: It is damaged, or names what lies elsewhere than in a store.
     """
     try:
-        return Manifest.model_validate_json(body)
+        manifest = Manifest.model_validate_json(body)
+        for location in {manifest.location, *(f.location for f in manifest.files)} - {None, ""}:
+            checked_location(location)
+        for entry in manifest.files:
+            checked_path(entry)
     except ValidationError as error:
-        raise DamagedManifestError(
-            "the manifest cannot be read",
-            where=where,
-            found=f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}",
-            fix="restore the file from a backup; manifests are never changed by the engine",
-        ) from error
+        found = f"{error.error_count()} problems, the first: {error.errors()[0]['msg']}"
+    except StoreError as error:
+        found = f"{error.problem}: {error.found}"
+    else:
+        return manifest
+    raise DamagedManifestError(
+        "the manifest cannot be read",
+        where=where,
+        found=found,
+        fix="restore the file from a backup; manifests are never changed by the engine",
+    )
 
 
 def damage(manifest: Manifest, where: object, problem: str) -> DamageError:

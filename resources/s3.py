@@ -15,6 +15,7 @@ from typing import Any
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
 from resources.s3_client import (
     FIXES,
+    PASSING,
     BrokenAnswerError,
     MissingError,
     TakenError,
@@ -252,7 +253,7 @@ class S3Place:
                     "S3 refused: a key could not be deleted",
                     where=f"s3://{self.bucket}/{first.get('Key')}",
                     found=str(first.get("Code")),
-                    fix=FIXES["AccessDenied"],
+                    fix=FIXES.get(first.get("Code"), FIXES["AccessDenied"]),
                 )
 
     def _writer(self, key: str) -> str | None:
@@ -264,7 +265,12 @@ class S3Place:
 
 
 def _delete(request: dict[str, Any], client: Any) -> Any:
-    return client.delete_objects(**request)
+    """One request's answer; a server in trouble says so for single keys."""
+    answer = client.delete_objects(**request)
+    for error in answer.get("Errors", ()):
+        if error.get("Code") in PASSING:
+            raise BrokenAnswerError(f"{error['Code']} for {error.get('Key')}")
+    return answer
 
 
 def _page(request: dict[str, str], client: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from collections.abc import Callable
 from functools import cache
@@ -25,11 +26,13 @@ LARGE_SECONDS = 60.0
 """The same about a request that moves or removes much."""
 CONNECT_SECONDS = 5.0
 _LONGEST_PAUSE = 5.0
+_LOG_IN = re.compile(r"//[^/\s\"']*@")
 _GONE = {"NoSuchKey", "404", "NotFound"}
 _TAKEN = {"PreconditionFailed", "412"}
-_PASSING = {
+PASSING = {
     *("ConditionalRequestConflict", "OperationAborted", "409"),
     *("RequestTimeout", "RequestTimeoutException", "SlowDown", "BandwidthLimitExceeded"),
+    *("InternalError", "ServiceUnavailable"),
     *("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"),
 }
 """Refusals that another try may overcome, besides every status from 500."""
@@ -81,8 +84,8 @@ def s3_client(silence_seconds: float = SMALL_SECONDS) -> Any:
 
 
 def endpoint() -> str:
-    """Address of the server that the client asks."""
-    return str(s3_client().meta.endpoint_url)
+    """Address of the server that the client asks, without a log-in."""
+    return _LOG_IN.sub("//", str(s3_client().meta.endpoint_url))
 
 
 def attempted(operation: Callable[[Any], T], where: str, verb: str, *, is_large: bool = False) -> T:
@@ -163,7 +166,7 @@ def _may_pass(error: Exception) -> bool:
     from botocore.exceptions import ClientError
 
     if isinstance(error, ClientError):
-        return _code(error) in _PASSING or _status(error) >= 500 or _status(error) == 429
+        return _code(error) in PASSING or _status(error) >= 500 or _status(error) == 429
     return _is_broken(error) and "CERTIFICATE_VERIFY_FAILED" not in str(error)
 
 
@@ -219,7 +222,11 @@ def _refusal(error: Exception, where: str, verb: str) -> StoreError:
     if code in _TAKEN:
         return TakenError("the name is taken", where=where)
     if code in _GONE:
-        return MissingError("there is no such key", where=where)
+        return MissingError(
+            "there is no such key",
+            where=where,
+            fix="restore it from a backup: the engine removes nothing that it names",
+        )
     return (AwayError if _status(error) >= 500 else StoreError)(
         f"S3 refused: it could not be {verb}",
         where=where,
@@ -229,6 +236,6 @@ def _refusal(error: Exception, where: str, verb: str) -> StoreError:
 
 
 def _said(error: Exception) -> str:
-    """What boto3 says, bounded; it never prints secret keys."""
-    text = " ".join(str(error).split())
+    """What boto3 says, bounded; it prints no secret keys, but addresses with a log-in in them."""
+    text = _LOG_IN.sub("//…@", " ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:300]}"

@@ -31,7 +31,7 @@ from resources.manifest_store import (
     locations_of,
 )
 from resources.s3 import S3Place
-from resources.s3_client import endpoint
+from resources.s3_client import MissingError, endpoint
 from resources.s3_documents import Documents
 from resources.s3_folder import S3Folder
 from resources.s3_garbage import describe, old_probes, old_uploads, throw_away, unnamed_data
@@ -197,10 +197,9 @@ class S3Store(ManifestStore):
         draft = scratch / f"{uuid.uuid4().hex}.part"
         try:
             try:
-                self.place.download(_key(entry), draft)
-            except StoreError as error:
-                if error.problem != "there is no such key":
-                    raise
+                with self._writing(scratch):
+                    self.place.download(_key(entry), draft)
+            except MissingError as error:
                 raise damage(manifest, f"{self.uri}/{_key(entry)}", "a file is missing") from error
             if draft.stat().st_size != entry.bytes or durable.file_digest(draft) != entry.sha256:
                 where = f"{self.uri}/{_key(entry)}"

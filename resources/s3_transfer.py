@@ -142,7 +142,10 @@ def _complete(target: Target, upload: str, parts: list[dict[str, Any]]) -> None:
 
 
 def _fetch_first(target: Target, path: Path) -> tuple[int, str]:
-    """Read the first part; the answer says the whole object's size and identity."""
+    """Read the first part; the answer says the whole object's size and identity.
+
+    A server that does not know ranges sends all of it, and the size is told to be 0.
+    """
 
     def get(client: Any) -> tuple[int, str]:
         with path.open("wb") as file:
@@ -152,9 +155,9 @@ def _fetch_first(target: Target, path: Path) -> tuple[int, str]:
                 if error.response["Error"]["Code"] not in {"InvalidRange", "416"}:
                     raise
                 answer = client.get_object(**target.named)  # no byte is in an empty object
-            count = _copied(answer, file)
+            _copied(answer, file)
         _, _, total = answer.get("ContentRange", "").rpartition("/")
-        return int(total) if total.isdigit() else count, str(answer["ETag"])
+        return int(total) if total.isdigit() else 0, str(answer["ETag"])  # 0: that was all of it
 
     return attempted(get, target.where, "read", is_large=True)
 

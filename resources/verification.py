@@ -12,6 +12,9 @@ from resources.manifest import FileEntry, Manifest
 from resources.manifest_store import DamageError, manifest_name
 from resources.store import Store
 
+_AT_ONCE = 200
+"""Documents in memory."""
+
 
 @dataclass
 class Verification:
@@ -86,16 +89,22 @@ def _verify_documents(store: Store, keys: Iterable[str], found: Verification) ->
     documents = [key for key in documents if not manifest_name(key)]
     for key in documents:
         store.forget(key)
-    for key, body in zip(documents, store.read_all(documents), strict=True):
-        found.documents += 1
-        try:
-            json.loads(body)
-        except ValueError as error:
-            found.problems.append(
-                DamageError(
-                    "a document cannot be read",
-                    where=f"{store.uri}/{key}",
-                    found=str(error),
-                    fix="restore the file from a backup; documents are never changed by the engine",
-                )
+    for start in range(0, len(documents), _AT_ONCE):
+        some = documents[start : start + _AT_ONCE]
+        for key, body in zip(some, store.read_all(some), strict=True):
+            _verify_document(store, key, body, found)
+
+
+def _verify_document(store: Store, key: str, body: bytes, found: Verification) -> None:
+    found.documents += 1
+    try:
+        json.loads(body)
+    except ValueError as error:
+        found.problems.append(
+            DamageError(
+                "a document cannot be read",
+                where=f"{store.uri}/{key}",
+                found=str(error),
+                fix="restore the file from a backup; documents are never changed by the engine",
             )
+        )

@@ -31,15 +31,13 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, list[str]]:
     try:
         return _table(names, rows), problems
     except (pa.ArrowException, OverflowError, TypeError):
-        kinds = {name: Counter(_kind(row.get(name)) for row in rows) for name in names}
-    for found in kinds.values():
-        found.pop(None, None)
+        kinds = {n: Counter(filter(None, (_kind(row.get(n)) for row in rows))) for n in names}
     wanted = {name: found.most_common(1)[0][0] for name, found in kinds.items() if found}
     good = []
     for row in rows:
         problem = next(filter(None, (_problem(row, n, kind) for n, kind in wanted.items())), None)
         if problem is None:
-            good.append({name: _value(row.get(name), wanted.get(name)) for name in names})
+            good.append(row)
         else:
             problems.append(problem)
     return _table(names, good), problems
@@ -48,7 +46,19 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, list[str]]:
 def _table(names: list[str], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
-    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+    return pa.table({name: _column([row.get(name) for row in rows]) for name in names})
+
+
+def _column(values: list[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values)
+    except pa.ArrowInvalid:
+        if {_kind(value) for value in values} - {None} != {_NUMBER}:
+            raise
+        # A whole number beside fractions is too long to be one itself.
+        return pa.array([None if value is None else float(value) for value in values])
 
 
 def _problem(row: Mapping[str, Any], name: str, wanted: str) -> str | None:
@@ -71,8 +81,3 @@ def _kind(value: Any) -> str | None:
     is_number = pa.types.is_integer(inner) or pa.types.is_floating(inner)
     word = "number" if is_number else str(inner)
     return f"a list of {word}s" if pa.types.is_list(kind) else f"a {word}"
-
-
-def _value(value: Any, kind: str | None) -> Any:
-    """The value; whole numbers as others, where both are in a column and one is too long."""
-    return float(value) if kind == _NUMBER and value is not None else value

@@ -52,13 +52,20 @@ def read_schemas(found: FileSet, where: str) -> list[pa.Schema]:
             raise SourceError(
                 "a Parquet file is corrupt or was cut short",
                 where=where,
-                found=f"{found.name(file)} ({file.stat().st_size:,} bytes): {error}",
+                found=f"{found.name(file)} ({_size(file)}): {error}",
                 expected="a whole Parquet file",
                 fix=_fix(file),
             ) from error
 
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(read, found.files))
+
+
+def _size(file: Path) -> str:
+    try:
+        return f"{file.stat().st_size:,} bytes"
+    except OSError as error:
+        return error.strerror or type(error).__name__
 
 
 def file_schema(file: Path | RawIOBase) -> pa.Schema:

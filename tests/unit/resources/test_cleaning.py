@@ -21,6 +21,10 @@ from resources.settings import Settings
 from resources.verification import verify_store
 
 OLD = 30 * 86_400
+OUTSIDE = (
+    '{"data_version": "1", "collection": "shop/a/raw/x", "sequence": 1, "location": "LOCATION", '
+    '"created_at": "2024-01-01T00:00:00Z", "files": [{"path": "PATH", "bytes": 1, "sha256": "0"}]}'
+)
 
 
 @pytest.fixture
@@ -211,6 +215,8 @@ def test_everything_whole_is_said_to_be(store: LocalStore) -> None:
         ("_data/*/part", "BODY", "changed"),
         ("_data/*/part", None, "missing"),
         ("_manifests/000001.json", "{", "manifest cannot be read"),
+        ("_manifests/000001.json", OUTSIDE.replace("PATH", "../x"), "manifest cannot be read"),
+        ("_manifests/000001.json", OUTSIDE.replace("LOCATION", "../x"), "manifest cannot be read"),
         ("../../ledger/000001.json", '{"a"', "document cannot be read"),
     ],
 )

@@ -36,7 +36,7 @@ def test_one_bad_row_takes_no_other_along(tmp_path: Path) -> None:
         add(log, inputs={"x": 9}, prediction=[1, 0])
     assert "n/a" not in str(e.value)
     assert logged(tmp_path)["x"].to_pylist() == [*range(8), 9]
-    add(log, prediction=[0, 1])
+    add(log, prediction=[0.0, 1.0])
     log.flush()
     assert len(logged(tmp_path)) == 10
 
