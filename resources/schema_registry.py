@@ -75,12 +75,14 @@ class Registry:
                 continue
             seen.add(name)
             if len(seen) > _MAX_REFERENCES:
-                raise self._error("a schema refers to too many others", f"{len(seen)} and more")
+                most = f"more than {_MAX_REFERENCES}"
+                raise self._error("a schema refers to too many others", most, "split the schema")
             found = self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}")
             if found is None:
                 raise self._error(
                     "the schema registry does not have a schema that another one refers to",
                     f"no version {version} of subject {subject}",
+                    "register it",
                 )
             yield from self._referenced(found, seen)
             yield name, found
@@ -88,29 +90,32 @@ class Registry:
     def _get(self, path: str) -> RegisteredSchema | None:
         import requests
 
-        url = f"{self._url}{path}{self._query}"
+        url = f"{self._url}{path}"
         try:
-            answer = requests.get(url, auth=self._log_in, timeout=_TIMEOUT_SECONDS)
-            found = answer.json() if answer.ok else {}
+            answer = requests.get(url + self._query, auth=self._log_in, timeout=_TIMEOUT_SECONDS)
         except requests.RequestException as error:
-            raise self._error("the schema registry is away", type(error).__name__) from None
+            found = f"{type(error).__name__} at {url}"
+            raise self._error("the schema registry is away", found) from None
         if answer.status_code == requests.codes.not_found:
             return None
+        status = f"status {answer.status_code} at {url}"
         if answer.status_code in _REFUSED:
-            status = f"status {answer.status_code}"
-            raise self._error("the schema registry refuses the log-in", status)
+            fix = "correct the user, the password or what the user may read"
+            raise self._error("the schema registry refuses the log-in", status, fix)
+        if not answer.ok:
+            raise self._error("the schema registry is away", status)
         try:
-            return _parsed(found)
-        except (TypeError, KeyError, ValueError):
-            status = f"status {answer.status_code}"
-            raise self._error("the schema registry is away", status) from None
+            return _parsed(answer.json())
+        except (TypeError, KeyError, ValueError, AttributeError):
+            problem = "what should be a schema registry answers otherwise"
+            raise self._error(problem, f"no schema at {url}", "correct its address") from None
 
-    def _error(self, problem: str, found: str) -> SourceError:
+    def _error(self, problem: str, found: str, fix: str = "start it, or check it") -> SourceError:
         return SourceError(
             problem,
             where=self._where,
             found=found,
-            fix="start it or check `format.registry`; nothing was taken",
+            fix=f"{fix} (`format.registry`); nothing was taken",
         )
 
 

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 _DIALECT = "spark"
 _CHANGING = frozenset(
     (
-        *("current_timestamp", "current_date", "localtimestamp", "now", "rand", "randn", "random"),
-        *("uuid", "shuffle", "monotonically_increasing_id"),
+        *("current_timestamp", "current_date", "current_time", "localtimestamp", "now"),
+        *("rand", "randn", "random", "randstr", "uniform", "uuid", "shuffle"),
+        *("monotonically_increasing_id",),
     )
 )
 _MOVING_DAYS = frozenset(("now", "today", "tomorrow", "yesterday"))
 """Texts that Spark takes for a time: ``DATE 'today'``."""
+_CHANGING_WORDS = frozenset(("current_time", "localtimestamp"))
+"""Functions without parentheses that the parser takes for columns."""
 _WORDS = frozenset(
     (
         *("all", "user", "session_user", "current_user", "current_catalog", "current_database"),
@@ -138,13 +141,18 @@ def _place(sql: str, node: exp.Expr) -> tuple[int, int]:
 
 
 def _column_uses(sql: str, statement: exp.Query) -> Iterator[ColumnUse]:
-    """Columns of a query without subqueries, ``WITH``, lambdas and columns made on the way."""
+    """Columns of a query without subqueries, ``WITH``, lambdas and columns made on the way.
+
+    Columns made on the way are those of ``LATERAL VIEW`` and of functions such as ``explode``.
+    """
     from sqlglot import exp
 
     others = (exp.Lateral, exp.Unnest, exp.Lambda, exp.Pivot, exp.SetOperation, exp.Subquery)
     if len(list(statement.find_all(exp.Query))) != 1 or statement.find(*others):
         return
-    tables = {table.alias_or_name.lower(): table.name for table in statement.find_all(exp.Table)}
+    if any(_function_name(function) in _MAKES_COLUMNS for function in statement.find_all(exp.Func)):
+        return
+    tables = {table.alias_or_name.lower(): table.name for table in _real_tables(statement)}
     own = {alias.alias.lower() for alias in statement.find_all(exp.Alias)}
     for column in statement.find_all(exp.Column):
         first, *rest = column.parts
@@ -161,12 +169,19 @@ def _tables(sql: str, statement: exp.Query) -> Iterator[TableUse]:
     from sqlglot import exp
 
     own = {cte.alias.lower() for cte in statement.find_all(exp.CTE)}
-    for table in statement.find_all(exp.Table):
-        if not isinstance(table.this, exp.Identifier):
-            continue
+    for table in _real_tables(statement):
         name = ".".join(part.name for part in table.parts)
         if name.lower() not in own:
             yield TableUse(name, *_place(sql, table.parts[0]))
+
+
+def _real_tables(statement: exp.Query) -> Iterator[exp.Table]:
+    """Tables that are read: neither functions nor what a hint names."""
+    from sqlglot import exp
+
+    for table in statement.find_all(exp.Table):
+        if isinstance(table.this, exp.Identifier) and table.find_ancestor(exp.Hint) is None:
+            yield table
 
 
 def _outside(sql: str, statement: exp.Query) -> Iterator[QueryProblem]:
@@ -185,6 +200,12 @@ def _changing(sql: str, statement: exp.Query) -> Iterator[QueryProblem]:
         is_time = isinstance(text.parent, exp.Cast | exp.TsOrDsToDate)
         if text.is_string and is_time and text.name.strip().lower() in _MOVING_DAYS:
             found.append((text, f"the time '{text.name}'"))
+    for column in statement.find_all(exp.Column):
+        if len(column.parts) == 1 and column.name.lower() in _CHANGING_WORDS:
+            found.append((column.parts[0], column.name.lower()))
+    for sample in statement.find_all(exp.TableSample):
+        if sample.args.get("seed") is None:
+            found.append((sample, "TABLESAMPLE without REPEATABLE"))
     for node, name in found:
         expected = "the same rows from the same data, or every run is a new version"
         changes = f"{name}, which changes with each run"

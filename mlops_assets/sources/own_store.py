@@ -52,7 +52,8 @@ def refuse_store_files(files: Iterable[Path], context: SourceContext) -> None:
         own.append(Path(settings.store_uri.removeprefix("file://")))
     folders = [folder.resolve() for folder in own]
     for file in files:
-        if any(file.resolve().is_relative_to(folder) for folder in folders):
+        real = file.resolve()
+        if any(real.is_relative_to(folder) for folder in folders):
             raise _refusal(str(file), context)
 
 

@@ -159,7 +159,8 @@ def test_a_column_returned_twice_is_a_problem() -> None:
 @pytest.mark.parametrize(
     "function",
     [
-        *("now()", "current_timestamp()", "rand()", "uuid()", "curdate()"),
+        *("now()", "current_timestamp()", "rand()", "uuid()", "curdate()", "randstr(3)"),
+        *("localtimestamp", "localtimestamp()", "current_time", "current_time()", "uniform(1, 2)"),
         pytest.param("DATE'today' ", id="today"),
     ],
 )
@@ -168,6 +169,18 @@ def test_functions_that_change_with_each_run_are_warned_about(function: str) -> 
     (problem,) = report.in_query
     assert problem.severity == "warning"
     assert problem.line == 2
+
+
+def test_samples_that_change_with_each_run_are_warned_about() -> None:
+    (problem,) = parse_query("SELECT a FROM t TABLESAMPLE (10 PERCENT)").problems
+    assert problem.severity == "warning"
+    assert parse_query("SELECT a FROM t TABLESAMPLE (10 PERCENT) REPEATABLE (3)").problems == ()
+
+
+def test_a_hint_names_no_table() -> None:
+    query = parse_query("SELECT /*+ BROADCAST(x) */ x.a FROM t x")
+    assert [table.name for table in query.tables] == ["t"]
+    assert [(use.table, use.name) for use in query.uses] == [("t", "a")]
 
 
 @pytest.mark.parametrize(
@@ -229,6 +242,8 @@ TOPIC: dict[str, Any] = {
         (f"SELECT {COLUMNS}, filter(at, q -> q > 1) AS z, gone FROM flights", []),
         (f"WITH a AS (SELECT gone FROM flights) SELECT {COLUMNS}, other FROM a", []),
         (f"SELECT {COLUMNS}, v FROM flights LATERAL VIEW explode(at) t AS v", []),
+        (f"SELECT {COLUMNS}, explode(at) AS (k, v) FROM flights ORDER BY k", []),
+        (f"SELECT {COLUMNS}, posexplode(at) FROM flights ORDER BY pos", []),
         ("SELECT f.* FROM flights f", []),
     ],
 )
