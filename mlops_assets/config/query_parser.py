@@ -192,24 +192,34 @@ def _outside(sql: str, statement: exp.Query) -> Iterator[QueryProblem]:
 
 def _changing(sql: str, statement: exp.Query) -> Iterator[QueryProblem]:
     """Functions that give another result each time: unchanged data would retrain."""
-    from sqlglot import exp
-
-    calls = [(f, f"{_function_name(f)}()") for f in statement.find_all(exp.Func)]
-    found: list[tuple[exp.Expr, str]] = [(f, n) for f, n in calls if n[:-2] in _CHANGING]
-    for text in statement.find_all(exp.Literal):
-        is_time = isinstance(text.parent, exp.Cast | exp.TsOrDsToDate)
-        if text.is_string and is_time and text.name.strip().lower() in _MOVING_DAYS:
-            found.append((text, f"the time '{text.name}'"))
-    for column in statement.find_all(exp.Column):
-        if len(column.parts) == 1 and column.name.lower() in _CHANGING_WORDS:
-            found.append((column.parts[0], column.name.lower()))
-    for sample in statement.find_all(exp.TableSample):
-        if sample.args.get("seed") is None:
-            found.append((sample, "TABLESAMPLE without REPEATABLE"))
+    found = [*_changing_functions(statement), *_moving_days(statement)]
     for node, name in found:
         expected = "the same rows from the same data, or every run is a new version"
         changes = f"{name}, which changes with each run"
         yield QueryProblem(*_place(sql, node), changes, expected, None, "warning")
+
+
+def _changing_functions(statement: exp.Query) -> Iterator[tuple[exp.Expr, str]]:
+    from sqlglot import exp
+
+    for function in statement.find_all(exp.Func):
+        if (name := _function_name(function)) in _CHANGING:
+            yield function, f"{name}()"
+    for column in statement.find_all(exp.Column):
+        if len(column.parts) == 1 and column.name.lower() in _CHANGING_WORDS:
+            yield column.parts[0], column.name.lower()
+    for sample in statement.find_all(exp.TableSample):
+        if sample.args.get("seed") is None:
+            yield sample, "TABLESAMPLE without REPEATABLE"
+
+
+def _moving_days(statement: exp.Query) -> Iterator[tuple[exp.Expr, str]]:
+    from sqlglot import exp
+
+    for text in statement.find_all(exp.Literal):
+        is_time = isinstance(text.parent, exp.Cast | exp.TsOrDsToDate)
+        if text.is_string and is_time and text.name.strip().lower() in _MOVING_DAYS:
+            yield text, f"the time '{text.name}'"
 
 
 def _twice(columns: tuple[str, ...]) -> Iterator[QueryProblem]:
