@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resources.processes import HOST, ProcessRecord, free_port, log_tail, start_process
+from resources.processes import HOST, ProcessRecord, log_tail, start_process
+from tests.ports import spare_port
 
 USER = "owner"
 DATABASE = "shop"
@@ -68,10 +69,10 @@ def has_postgres(*packages: str) -> bool:
 
 
 @contextmanager
-def postgres_server(preferred_port: int = 15432) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """An empty database ``shop`` on a new server, which is stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="mlops-postgres-"))
-    server = PostgresServer(free_port(preferred_port), secrets.token_hex(12), folder)
+    server = PostgresServer(spare_port(), secrets.token_hex(12), folder)
     try:
         _initialize(server)
         process, record = _start(server)

@@ -15,6 +15,7 @@ import requests
 
 from resources.java import find_java, prepare_java_home
 from resources.processes import HOST, ProcessRecord, free_port, log_tail, start_process, stop_group
+from tests.ports import spare_port
 
 START_SECONDS = 90.0
 
@@ -26,7 +27,7 @@ def spark_cluster(
     """The address of a running cluster, whose machines have what is given in their environment."""
     home = Path(pyspark.__file__).parent
     environment = _environment(folder, given or {})
-    port = free_port(17_077 + os.getpid() % 1000)
+    port = spare_port()
     page = free_port(port + 1)
     url = f"spark://{HOST}:{port}"
     launcher = home / "bin" / "spark-class"
@@ -59,7 +60,7 @@ def spark_cluster(
 @contextmanager
 def connect_server(folder: Path, given: Mapping[str, str]) -> Iterator[str]:
     """The ``sc://`` address of a running Spark Connect server with two cores."""
-    port = free_port(18_500 + os.getpid() % 1000)
+    port = spare_port()
     deploy = {
         "spark.connect.grpc.binding.address": HOST,
         "spark.connect.grpc.binding.port": str(port),

@@ -33,7 +33,7 @@ from mlops_assets.keys import ProjectId
 from mlops_assets.sources import SourceContext, source_for
 from mlops_assets.sources.incremental import Slice, Written
 from mlops_assets.sources.registry import incremental_source_for
-from resources.processes import free_port
+from tests.ports import spare_port
 from tests.postgres_server import PostgresServer, has_postgres, postgres_server
 
 pytestmark = [
@@ -540,7 +540,7 @@ def test_no_error_shows_the_password(
     shop: PostgresServer, context: SourceContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "hunter2%20s3cret"
-    port, away = shop.port, free_port(15900)
+    port, away = shop.port, spare_port()
     cases = {
         f"postgresql://owner:{secret}@127.0.0.1:{port}/shop": (SourceError, "refuses the login"),
         f"postgresql://owner:{secret}@127.0.0.1:{away}/shop": (SourceError, "does not answer"),

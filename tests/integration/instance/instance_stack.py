@@ -20,7 +20,8 @@ import yaml
 from mlops_assets.config.scaffold import scaffold_project
 from mlops_assets.config.workspace import render_grpc_workspace, server_ports
 from mlops_assets.keys import ProjectId
-from resources.processes import HOST, ProcessRecord, free_port, log_tail, start_process, stop_group
+from resources.processes import HOST, ProcessRecord, log_tail, start_process, stop_group
+from tests.ports import spare_port
 from tests.postgres_server import DATABASE, USER, PostgresServer
 
 CHECKOUT = Path(__file__).parents[3]
@@ -210,8 +211,8 @@ def running_instance(root: Path, postgres: PostgresServer) -> Iterator[InstanceS
     write_root(root)
     write_instance(root / "dagster")
     (root / "place" / "wishes").mkdir(parents=True)
-    first = free_port(4300)
-    ports = server_ports(TEAMS, HOST, first) | {"web": free_port(3600)}
+    first = spare_port()
+    ports = server_ports(TEAMS, HOST, first) | {"web": spare_port()}
     (root / "grpc.yaml").write_text(render_grpc_workspace(TEAMS, HOST, first))
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER_", "MLOPS_"))},

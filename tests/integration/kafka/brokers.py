@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from resources.processes import HOST, free_port, log_tail, start_process, stop_group
+from resources.processes import HOST, log_tail, start_process, stop_group
+from tests.ports import spare_port
 
 START_SECONDS = 60
 
@@ -19,7 +20,7 @@ START_SECONDS = 60
 @contextmanager
 def running_broker(folder: Path) -> Iterator[str]:
     """A broker of its own; yields ``host:port``. Its data are gone afterwards."""
-    port = free_port(29092)
+    port = spare_port()
     # The package's own command would leave a child behind.
     binary = Path(str(importlib.resources.files("noida_db"))) / "noida-db"
     options = ["--only", "kafka", "--kafka-port", str(port), "--data-dir", str(folder / "data")]

@@ -34,12 +34,12 @@ from mlops_assets.training.trainer import train as run_training
 from resources.ledger import Entry, Ledger, LedgerState
 from resources.local_store import LocalStore
 from resources.manifest import Draft
-from resources.processes import free_port
 from resources.settings import Settings
 from resources.triton.client import TritonClient
 from resources.triton.environment import ensure_environment
 from resources.triton.repository import ModelRepository
 from resources.triton.server import TritonServer, find_triton, start_triton
+from tests.ports import spare_port
 
 ROOT = Path(__file__).resolve().parents[3]
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -202,7 +202,7 @@ def make_settings() -> Callable[[Path], Settings]:
         environ = {"MLOPS_HOME": str(home), "MLOPS_TRITON_REPOSITORY": str(home / "repository")}
         home.mkdir(parents=True, exist_ok=True)
         if find_triton(Settings.from_environment(environ, root=ROOT)) is None:
-            nobody = free_port(18000)
+            nobody = spare_port()
             environ["MLOPS_TRITON_GRPC_URL"] = f"127.0.0.1:{nobody}"
             environ["MLOPS_TRITON_HTTP_URL"] = f"http://127.0.0.1:{nobody}"
         return Settings.from_environment(environ, root=ROOT)

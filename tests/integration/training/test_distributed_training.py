@@ -35,7 +35,8 @@ from mlops_assets.training.processes import Processes
 from mlops_assets.training.result import TrainingResult
 from mlops_assets.training.split import split_rows
 from mlops_assets.training.trainer import train
-from resources.processes import HOST, free_port
+from resources.processes import HOST
+from tests.ports import spare_port
 
 pytestmark = pytest.mark.slow
 
@@ -279,7 +280,7 @@ def test_fewer_rows_than_processes_are_refused(tmp_path: Path) -> None:
 
 def test_a_second_machine_joins(tmp_path: Path) -> None:
     """Two agents of one process each that meet at an address, as on two machines."""
-    address = f"{HOST}:{free_port(29_400)}"
+    address = f"{HOST}:{spare_port()}"
     two = {"nodes": 2, "processes_per_node": 1, "rendezvous": address, "timeout": "60s"}
     command = [sys.executable, "-m", "mlops_assets.training.join", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

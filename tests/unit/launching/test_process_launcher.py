@@ -13,7 +13,8 @@ from dagster._grpc.client import DagsterGrpcClient
 from launching_runs import make_run
 
 from mlops_assets.launching.process import SERVER_TAG, ProcessRunLauncher
-from resources.processes import HOST, free_port
+from resources.processes import HOST
+from tests.ports import spare_port
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def launched(instance: dg.DagsterInstance, server: str) -> dg.DagsterRun:
-    address = json.dumps({"host": HOST, "port": free_port(4990)})  # nobody listens there
+    address = json.dumps({"host": HOST, "port": spare_port()})  # nobody listens there
     return make_run(instance, {SERVER_TAG: server, ".dagster/grpc_info": address})
 
 
