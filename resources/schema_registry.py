@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mlops_assets.config.kafka import SchemaRegistry
 from mlops_assets.errors import SourceError
 from resources.kafka_security import secret
+
+if TYPE_CHECKING:
+    import requests
 
 _TIMEOUT_SECONDS = 20
 _MAX_REFERENCES = 200
@@ -47,6 +50,7 @@ class Registry:
         self._url = spec.url.rstrip("/")
         self._where = where
         self._log_in = None
+        self._session: requests.Session | None = None
         self._query = "?format=serialized" if is_serialized else ""
         if spec.username_env is not None:
             self._log_in = (secret(spec.username_env, where), secret(spec.password_env, where))
@@ -92,7 +96,10 @@ class Registry:
 
         url = f"{self._url}{path}"
         try:
-            answer = requests.get(url + self._query, auth=self._log_in, timeout=_TIMEOUT_SECONDS)
+            self._session = self._session or requests.Session()
+            answer = self._session.get(
+                url + self._query, auth=self._log_in, timeout=_TIMEOUT_SECONDS
+            )
         except requests.RequestException as error:
             found = f"{type(error).__name__} at {url}"
             raise self._error("the schema registry is away", found) from None

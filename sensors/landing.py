@@ -18,6 +18,7 @@ from mlops_assets.config.partitions import partitions_by_time
 from mlops_assets.config.project import Project
 from mlops_assets.errors import MlopsError
 from mlops_assets.keys import INTAKE_CHECK, LANDING_TAG
+from sensors.bounded import answer_within
 from sensors.looks import Look, read_looks, write_looks
 from sensors.pace import pace
 from sensors.requests import request, waits_for_decision
@@ -31,6 +32,8 @@ PASSED, FAILED = "SUCCEEDED", "FAILED"
 """Verdicts as Dagster keeps them; a run that was killed leaves neither."""
 BUDGET_SECONDS = 40.0
 """Time for one tick; the sources that it did not reach come first in the next one."""
+LONGEST_SECONDS = 50.0
+"""Time for one tick, also where a source does not answer: Dagster forgets it after 60 seconds."""
 
 
 def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDefinition | None:
@@ -59,11 +62,11 @@ def build_landing_sensor(team: str, projects: Sequence[Project]) -> dg.SensorDef
         description="Takes what is new of growing sources, when there is enough or it is time.",
     )
     def landing(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult:
-        looks = read_looks(context.cursor)
-        for project, name in growing:
-            looks.setdefault(f"{project.id}/{name}", Look())
+        known = read_looks(context.cursor)
+        names = [f"{project.id}/{name}" for project, name in growing]
+        looks = {name: known.get(name, Look()) for name in names}
         tick = _Tick(context, platform.store(), _verdicts(context.instance, growing))
-        end = time.monotonic() + BUDGET_SECONDS
+        end = tick.began + BUDGET_SECONDS
         for project, name in sorted(growing, key=lambda s: looks[f"{s[0].id}/{s[1]}"].at):
             if time.monotonic() > end:
                 tick.notes.append("the time budget ended; the rest follows in the next tick")
@@ -90,6 +93,7 @@ class _Tick:
     requests: list[dg.RunRequest] = field(default_factory=list)
     events: list[dg.AssetCheckEvaluation | dg.AssetObservation] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
 
     def look_at(self, project: Project, source: str, look: Look) -> None:
         """Look at one source, and note what has to be done about it."""
@@ -103,7 +107,11 @@ class _Tick:
                 return
         look.at = now.timestamp()
         try:
-            wanted = landing_request(project, source, self.store, instance, now, look=look)
+            wanted = answer_within(
+                self.began + LONGEST_SECONDS - time.monotonic(),
+                f"{project.id} {source}",
+                lambda: landing_request(project, source, self.store, instance, now, look=look),
+            )
         except MlopsError as error:
             self._note_failure(project, source, look, error)
             return
@@ -193,7 +201,7 @@ def landing_request(
     intake = spec.slices
     if intake is None:
         return None
-    found = look_at(project, source, store, now)
+    found = look_at(project, source, store, now, look.starts)
     plan = found.plan
     look.is_empty = not plan.slices
     waiting = len(plan.slices) if partitions_by_time(spec) is not None else plan.waiting

@@ -54,6 +54,11 @@ class Look:
         """How long, in seconds, something had waited that was not taken."""
         return max(0.0, self.at - self.since) if self.since else 0.0
 
+    @property
+    def starts(self) -> set[str]:
+        """Starts of the partitions that runs were asked for."""
+        return {part.partition(":")[0] for part in self.asked}
+
     def saw(self, waiting: int | None, last: float) -> None:
         """Remember what a look found.
 

@@ -34,7 +34,7 @@ def last_verdict(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> datet
 def gaps_check(
     key: dg.AssetKey, gaps: Sequence[Gap], told: datetime | None, now: datetime
 ) -> dg.AssetCheckResult:
-    """Failed for losses that nobody was told of or that are recent; all are in its table.
+    """Failed for losses that nobody was told of or that are recent; its table shows the newest.
 
     Args:
         key: The landing asset.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 _MAX_DEPTH = 100
 _RECORDS = {"record", "error"}
@@ -59,7 +59,19 @@ def refuse_unsafe(schema: Any, names: Mapping[str, Any]) -> None:
     Raises:
         AvroSchemaError: It contains itself, is too deep, or has such an array.
     """
-    _Walk(names).takes_no_bytes(schema, ())
+    _Walk(names).look(schema, ())
+
+
+class _Seen(NamedTuple):
+    """What is known of a type.
+
+    Attributes:
+        is_empty: Whether its values take no bytes.
+        levels: How many types lie within one another in it.
+    """
+
+    is_empty: bool
+    levels: int = 0
 
 
 class _Walk:
@@ -67,47 +79,55 @@ class _Walk:
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self._names = names
-        self._known: dict[str, bool] = {}
+        self._known: dict[str, _Seen] = {}
 
-    def takes_no_bytes(self, node: Any, around: tuple[str, ...]) -> bool:
-        """Whether a type's values take no bytes.
+    def look(self, node: Any, around: tuple[str, ...]) -> _Seen:
+        """Look at a type.
 
         Args:
             node: The type.
             around: What it stands in; names of records, and ``""`` for what has none.
         """
-        if len(around) > _MAX_DEPTH:
+        seen = self._look(node, around) if len(around) <= _MAX_DEPTH else None
+        if seen is None or len(around) + seen.levels > _MAX_DEPTH:
             raise AvroSchemaError(f"an Avro schema with more than {_MAX_DEPTH} levels")
+        return seen
+
+    def _look(self, node: Any, around: tuple[str, ...]) -> _Seen:
         if isinstance(node, list):
-            for member in node:
-                self.takes_no_bytes(member, (*around, ""))
-            return False
+            return _Seen(False, self._levels(node, (*around, "")))
         if isinstance(node, str):
             named = self._names.get(node)
-            return node == "null" if named is None else self.takes_no_bytes(named, around)
+            return _Seen(node == "null") if named is None else self.look(named, around)
         kind = node["type"]
         if kind in ("array", "map"):
             return self._many(node, (*around, ""))
         if kind == "fixed":
-            return bool(node["size"] == 0)
+            return _Seen(bool(node["size"] == 0))
         if kind == "enum":
-            return False
-        is_record = isinstance(kind, str) and kind in _RECORDS
-        return self._record(node, around) if is_record else self.takes_no_bytes(kind, (*around, ""))
+            return _Seen(False)
+        if isinstance(kind, str) and kind in _RECORDS:
+            return self._record(node, around)
+        inner = self.look(kind, (*around, ""))
+        return _Seen(inner.is_empty, inner.levels + 1)
 
-    def _many(self, node: Any, around: tuple[str, ...]) -> bool:
-        if node["type"] == "map":
-            self.takes_no_bytes(node["values"], around)  # each has a key, which takes some
-        elif self.takes_no_bytes(node["items"], around):
+    def _levels(self, nodes: Iterable[Any], around: tuple[str, ...]) -> int:
+        return 1 + max((self.look(node, around).levels for node in nodes), default=0)
+
+    def _many(self, node: Any, around: tuple[str, ...]) -> _Seen:
+        is_map = node["type"] == "map"
+        item = self.look(node["values" if is_map else "items"], around)
+        if item.is_empty and not is_map:  # each value of a map has a key, which takes some
             raise AvroSchemaError("an Avro schema with an array of items that take no bytes")
-        return False
+        return _Seen(False, item.levels + 1)
 
-    def _record(self, node: Any, around: tuple[str, ...]) -> bool:
+    def _record(self, node: Any, around: tuple[str, ...]) -> _Seen:
         name = node["name"]
         if name in around:
             raise AvroSchemaError(f"an Avro schema that contains itself: {name}"[:200])
         if name not in self._known:
             inner = (*around, name)
-            empty = [self.takes_no_bytes(field["type"], inner) for field in node["fields"]]
-            self._known[name] = all(empty)
+            fields = [self.look(field["type"], inner) for field in node["fields"]]
+            levels = 1 + max((field.levels for field in fields), default=0)
+            self._known[name] = _Seen(all(field.is_empty for field in fields), levels)
         return self._known[name]

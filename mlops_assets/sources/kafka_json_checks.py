@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
@@ -112,9 +113,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    names = [name for name, _ in pairs]
+    times = Counter(name for name, _ in pairs)
     doubled = _Doubled(found)
-    doubled.names = frozenset(name for name in found if names.count(name) > 1)
+    doubled.names = frozenset(name for name, count in times.items() if count > 1)
     return doubled
 
 

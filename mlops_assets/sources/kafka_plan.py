@@ -167,12 +167,18 @@ def _refuse_other_topic(
         high = marks_of[series][1] if series in marks_of else 0
         if topic == spec.topic and (series == ORIGIN or int(part.end) <= high):
             continue
-        found = f"{series} ends at offset {high} of topic {spec.topic}"
+        expected = f"topic {topic} with at least {int(part.end)} offsets in {series}"
+        if series == ORIGIN:
+            found, expected = f"topic {spec.topic}", f"topic {topic}"
+        elif series in marks_of:
+            found = f"{series} ends at offset {high} of topic {spec.topic}"
+        else:
+            found = f"no partition {series}"
         raise SourceError(
             "this is not the topic whose messages were taken",
             where=f"{where}, topic {spec.topic}",
-            found=found if series in marks_of else f"no partition {series}",
-            expected=f"topic {topic} with at least {int(part.end)} offsets in {series}",
+            found=found,
+            expected=expected,
             fix="if the topic was deleted and made again, or another one is meant, give the "
             "source a new name: its messages are then taken from `start` on, and the old ones "
             "stay under the old name",

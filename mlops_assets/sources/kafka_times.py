@@ -2,7 +2,7 @@
 
 Producers choose times, and some of them choose badly: microseconds for milliseconds give the year
 57000. Parquet keeps such a time, and Python and Spark, which know the years 1 to 9999, fail on it
-later. So it is told apart by arithmetic that no time can overflow.
+later. So it is told apart by arithmetic.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ OUT_OF_RANGE = "time is out of range"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DAY = timedelta(days=1) // _MICROSECOND
+_FAR = 10_000_000
 CLOCK_SLACK = timedelta(minutes=5) // _MICROSECOND
 """How far an event's clock may be ahead of the broker's."""
 
@@ -54,7 +55,9 @@ def numbers(values: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     import pyarrow.compute as pc
 
     if pa.types.is_date(values.type):
-        return pc.multiply(values.cast(pa.int32()).cast(pa.int64()), _DAY)
+        days = values.cast(pa.int32()).cast(pa.int64())
+        # Products of days further off than these do not fit, and are out of range all the same.
+        return pc.multiply(pc.max_element_wise(pc.min_element_wise(days, _FAR), -_FAR), _DAY)
     return values.cast(pa.timestamp("us", values.type.tz)).cast(pa.int64())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,7 +167,7 @@ def newest(
 def gaps(project: Project, source_name: str, store: Store) -> list[Gap]:
     """Everything that was lost before it was taken, in the order in which it was noticed."""
     keys = store.keys(project.id.gaps_prefix(source_name))
-    found = [Gap(**json.loads(store.read(key))) for key in keys]
+    found = [Gap(**json.loads(body)) for body in store.read_all(keys)]
     return sorted(found, key=lambda gap: gap.at or "")
 
 
@@ -208,10 +208,23 @@ def _rejected(last: Sequence[Manifest], store: Store) -> dict[str, int]:
     return found
 
 
-def look_at(project: Project, source_name: str, store: Store, now: datetime) -> Waiting:
+def look_at(
+    project: Project,
+    source_name: str,
+    store: Store,
+    now: datetime,
+    asked: Collection[str] = (),
+) -> Waiting:
     """What is waiting, and whether it is time to take it: there is enough, or it waited long.
 
     Names of slices are listed once: a sensor asks every half minute.
+
+    Args:
+        project: The project.
+        source_name: Which of its sources.
+        store: Where the slices lie.
+        now: The present.
+        asked: Starts of partitions by time that were to be taken.
 
     Raises:
         SourceError: The source is away.
@@ -220,7 +233,7 @@ def look_at(project: Project, source_name: str, store: Store, now: datetime) -> 
     places = Slices(project, source_name, store).newest()
     version = version_of(places)
     if partitions_by_time(spec) is not None:
-        plan = plan_partitions(project, source_name, store, now, places)
+        plan = plan_partitions(project, source_name, store, now, places, asked=asked)
         return Waiting(plan, bool(plan.slices), version)
     taken = newest(project, source_name, store, places)
     context = SourceContext.of(project, source_name, Path())

@@ -100,9 +100,10 @@ def fetch_object(found: ObjectSet, item: S3Object, base: Path) -> Path:
     Raises:
         SourceError: S3 does not give it, or it is not the one that was listed.
     """
+    where = f"{found.place.uri}/{found.name(item)}"
     path = base.joinpath(*PurePosixPath(found.name(item)).parts)
     if not path.resolve().is_relative_to(base.resolve()):
-        raise SourceError("an object's name leaves its folder", where=item.key, found=item.key)
+        raise SourceError("an object's name leaves its folder", where=where, found=item.key)
     if path.is_file() and path.stat().st_size == item.bytes:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,11 +111,11 @@ def fetch_object(found: ObjectSet, item: S3Object, base: Path) -> Path:
     try:
         found.place.download(found.name(item), draft)
     except StoreError as error:
-        raise away(error, item.key) from error
+        raise away(error, where) from error
     if draft.stat().st_size != item.bytes:
         raise SourceError(
             "an object changed while it was read",
-            where=f"{found.place.uri}/{found.name(item)}",
+            where=where,
             found=f"{draft.stat().st_size:,} bytes",
             expected=f"{item.bytes:,} bytes, as it was listed",
             fix="run again; nothing was published",

@@ -54,7 +54,13 @@ def slice_of_window(window: Window) -> Slice:
 
 
 def plan_partitions(
-    project: Project, source: str, store: Store, now: datetime, places: Places | None = None
+    project: Project,
+    source: str,
+    store: Store,
+    now: datetime,
+    places: Places | None = None,
+    *,
+    asked: Collection[str] = (),
 ) -> Plan:
     """The partitions that are there and were not taken, or changed not long ago.
 
@@ -69,13 +75,14 @@ def plan_partitions(
         store: Where the partitions lie.
         now: The present (UTC).
         places: What :meth:`Slices.newest` found, for callers that have asked.
+        asked: Starts of partitions that were to be taken; they are looked at before others.
 
     Raises:
         SourceError: The source is away.
     """
     slices = Slices(project, source, store)
     known = slices.newest() if places is None else places
-    changed = _changed(slices, known, now, limit=_MAX_LOOKS)
+    changed = _changed(slices, known, now, limit=_MAX_LOOKS, asked=asked)
     return Plan(
         tuple(
             replace(slice_of_window(window), detail={DIGEST: digest}) for window, digest in changed
@@ -147,7 +154,12 @@ def take_partitions(
 
 
 def _changed(
-    slices: Slices, places: Places, now: datetime, *, limit: int | None = None
+    slices: Slices,
+    places: Places,
+    now: datetime,
+    *,
+    limit: int | None = None,
+    asked: Collection[str] = (),
 ) -> list[tuple[Window, str]]:
     """The partitions that are there and differ from what was taken, with digest, oldest first."""
     project, source, store = slices.project, slices.source, slices.store
@@ -157,7 +169,8 @@ def _changed(
     if limit is not None and len(new) > limit:
         # Not by turns of the clock: a sensor whose ticks keep time with them would skip the same.
         first = random.Random(now.timestamp()).randrange(len(new))  # noqa: S311
-        new = (new + new)[first : first + limit]
+        turned = new[first:] + new[:first]
+        new = sorted(turned, key=lambda w: slice_of_window(w).start not in asked)[:limit]
     recent = now - rule.after - rule.look_back
     looked = sorted({*new, *(w for w in due if w.end >= recent)}, key=lambda w: w.start)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from mlops_assets.sources.incremental import Plan, Slice, Written
 from mlops_assets.sources.kafka_plan import plan_topic
 from mlops_assets.sources.landing import land
 from resources.local_store import LocalStore
+from sensors import landing
 from sensors.alerts import build_alerts_sensor
 from sensors.landing import build_landing_sensor
 from sensors.looks import read_looks
@@ -37,8 +39,11 @@ class Topic:
     def __init__(self) -> None:
         self.marks = {0: (0, 0)}
         self.is_away = False
+        self.answers = threading.Event()
+        self.answers.set()
 
     def plan(self, spec: Any, taken: Mapping[str, Slice], context: SourceContext) -> Plan:
+        assert self.answers.wait(60)
         if self.is_away:
             raise SourceError("the broker does not answer", where=context.where, found="no route")
         return plan_topic(spec, taken, self.marks, context.where, datetime.now(UTC))
@@ -154,6 +159,19 @@ def test_a_broker_that_stays_away_is_told_once_and_its_return_too(
     topic.is_away = False
     assert checks(world.look(3)) == [True]
     assert world.told() == ["intake recovered on orders"]
+
+
+def test_a_broker_that_says_nothing_ends_no_tick(
+    world: World, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "LONGEST_SECONDS", 0.5)
+    topic.answers.clear()
+    try:
+        looks = world.look(3)
+        assert checks(looks) == [False]
+        assert all("does not answer in time" in str(look.skip_message) for look in looks)
+    finally:
+        topic.answers.set()
 
 
 def test_a_gap_that_must_not_be_is_told_until_somebody_acts(

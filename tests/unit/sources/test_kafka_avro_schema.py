@@ -92,10 +92,23 @@ def test_a_schema_that_is_too_deep_for_the_parser(text: str) -> None:
         parse_avro(text, {})
 
 
+def test_depth_is_that_of_the_longest_way_and_not_of_the_first() -> None:
+    """Each record is met first where it is not deep, and again at the end of a chain."""
+    fields: dict[str, Any] = {"f0": ["null", record({"x": "int"}, "R0")]}
+    for number in range(1, 40):
+        inner = record({"x": f"R{number - 1}"}, f"R{number}")
+        fields[f"f{number}"] = ["null", inner]
+    parse_avro(json.dumps(record(fields)), {})
+    for number in range(40, 120):
+        fields[f"f{number}"] = ["null", record({"x": f"R{number - 1}"}, f"R{number}")]
+    with pytest.raises(AvroSchemaError, match="more than 100 levels"):
+        parse_avro(json.dumps(record(fields)), {})
+
+
 def test_a_type_may_be_used_many_times() -> None:
     """Each level names the one below twice; a walk along all ways would not end."""
     fields: dict[str, Any] = {"n": "int"}
-    for level in range(60):
+    for level in range(40):
         inner = record(fields, f"L{level}")
         fields = {"a": inner, "b": ["null", f"L{level}"], "c": array(f"L{level}")}
     kinds = {"e": {"type": "enum", "name": "E", "symbols": ["A"]}, "empty": record({}, "Empty")}

@@ -47,3 +47,19 @@ def test_every_partition_is_seen_whatever_the_pace_of_ticks(
     moments = [NOON + timedelta(seconds=pause * tick) for tick in range(40)]
     seen = [partitioned.plan_partitions(project, "days", store, moment) for moment in moments]
     assert 0 < sum(bool(plan.slices) for plan in seen) < len(seen)
+
+
+def test_what_was_asked_for_is_looked_at_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a look that passes over what cannot be taken says that all was taken."""
+    monkeypatch.setattr(partitioned, "_MAX_LOOKS", 3)
+    project = Project(ProjectId("t", "p"), ProjectSpec.model_validate(SPEC), tmp_path, SPEC)
+    (tmp_path / "days").mkdir()
+    for day in range(1, 21):
+        (tmp_path / "days" / f"2026-11-{day:02}.parquet").write_bytes(b"x")
+    store, asked = LocalStore(tmp_path / "store"), {"20261107T00", "20261119T00"}
+    for tick in range(20):
+        moment = NOON + timedelta(seconds=300 * tick)
+        plan = partitioned.plan_partitions(project, "days", store, moment, asked=asked)
+        assert asked <= {part.start for part in plan.slices}
