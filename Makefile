@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_EXIT ?=
 PYTEST_ARGS ?=
+# Tests of a file stay together; those that start most come first.
+WORKERS ?= 2
 
 .PHONY: help setup demo demo-s3 test check lint types imports config bench docs constraints clean
 
@@ -22,7 +24,7 @@ demo-s3: setup ## The same with every byte of the store on a real S3 server, sta
 	@$(BIN)/mlops demo --s3 $(if $(DEMO_EXIT),--exit)
 
 test: setup ## All tests, with real Spark and real Triton
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: lint types imports config test ## Exactly what CI runs
 

@@ -63,8 +63,9 @@ def build_landing_asset(project: Project, source: str) -> dg.AssetsDefinition:
 
         store = platform.store()
         told = last_verdict(context.instance, dg.AssetCheckKey(key, GAPS_CHECK))
+        # What a person asks for by hand may be gone, and says nothing about the source.
+        again = _read_again(context, project, source, store)
         try:
-            again = _read_again(context, project, source, store)
             found = land(project, source, store)
         except MlopsError as error:
             yield intake_result(project, key, error)

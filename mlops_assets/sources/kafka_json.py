@@ -70,10 +70,7 @@ class JsonDecoder:
         rejected: dict[int, str],
     ) -> None:
         """Parse all at once; where that fails, judge each, and parse the good ones at once."""
-        table = self._blocks.read([text for _, text in messages]) if messages else None
-        if table is not None:
-            tables.append(table)
-            rows.extend(index for index, _ in messages)
+        if self._parse(messages, tables, rows):
             return
         good = []
         for index, text in messages:
@@ -83,6 +80,23 @@ class JsonDecoder:
             else:
                 rejected[index] = reason
         self._halve(good, tables, rows, rejected)
+
+    def _parse(
+        self,
+        messages: list[tuple[int, bytes]],
+        tables: list[pa.Table],
+        rows: list[int],
+        *,
+        is_json: bool = False,
+    ) -> bool:
+        """Whether all could be parsed at once; then they are added."""
+        if not messages:
+            return True
+        table = self._blocks.read([text for _, text in messages], is_json=is_json)
+        if table is not None:
+            tables.append(table)
+            rows.extend(index for index, _ in messages)
+        return table is not None
 
     def _halve(
         self,
@@ -95,13 +109,9 @@ class JsonDecoder:
 
         It does not fail unless a check is more lenient than the parser, whose word is the last.
         """
-        if not messages:
+        if self._parse(messages, tables, rows, is_json=True):
             return
-        table = self._blocks.read([text for _, text in messages], is_json=True)
-        if table is not None:
-            tables.append(table)
-            rows.extend(index for index, _ in messages)
-        elif len(messages) == 1:
+        if len(messages) == 1:
             index, text = messages[0]
             rejected[index] = self._checks.slow_reason(text) or BAD_JSON
         else:

@@ -11,13 +11,13 @@ from instance_stack import InstanceStack, running_instance
 from tests.postgres_server import PostgresServer, postgres_server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
     with postgres_server() as server:
         yield server
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def shared_stack(
     tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer
 ) -> Iterator[InstanceStack]:

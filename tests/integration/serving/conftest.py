@@ -35,6 +35,7 @@ from resources.ledger import Entry, Ledger, LedgerState
 from resources.local_store import LocalStore
 from resources.manifest import Draft
 from resources.settings import Settings
+from resources.triton import server as servers
 from resources.triton.client import TritonClient
 from resources.triton.environment import ensure_environment
 from resources.triton.repository import ModelRepository
@@ -185,6 +186,16 @@ class World:
         assert not (self.settings.triton_repository / self.project.id.triton_candidate).exists()
         with self.client() as client:
             assert not client.ready_versions(self.project.id.triton_candidate)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_ports() -> Iterator[None]:
+    """Other ports than the usual ones, which other tests and people use."""
+    with pytest.MonkeyPatch.context() as patch:
+        first = spare_port()
+        for number, name in enumerate(servers.PORTS):
+            patch.setitem(servers.PORTS, name, first + number)
+        yield
 
 
 @pytest.fixture(scope="session")
