@@ -25,7 +25,9 @@ def test_the_schedule_cleans_its_teams_part(
     ]
     for folder in folders:
         folder.mkdir(parents=True)
-        os.utime(folder, (time.time() - 8 * 86_400,) * 2)
+        (folder / "part").write_text("x")
+        for path in (folder / "part", folder):
+            os.utime(path, (time.time() - 8 * 86_400,) * 2)
     schedule = build_clean_schedule("shop")
     moment = datetime(2026, 1, 1, 4, tzinfo=UTC)
     tick = schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=moment))
