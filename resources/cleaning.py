@@ -13,8 +13,8 @@ from resources.store import open_store
 LIMIT = timedelta(days=7)
 """What is older and belongs to nothing is removed."""
 SHORTEST = timedelta(days=1)
-"""No run takes longer (``max_runtime_seconds`` in deploy/dagster/dagster.yaml), so that what is
-older than this is nobody's work."""
+"""What nobody changed for so long is nobody's work: a run that takes longer writes meanwhile, and
+runs of the sample instance end before (``max_runtime_seconds`` in deploy/dagster/dagster.yaml)."""
 CACHE = "cache"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from mlops_assets.cli.growing import GrowingStatus, read_growing
+from mlops_assets.config.project import Project
+from mlops_assets.errors import ConfigError, EnvironmentProblemError
 
 if TYPE_CHECKING:
     from mlops_assets.keys import ProjectId
@@ -36,9 +39,12 @@ METRICS = (
     help="Write this file, whole or not at all, for node_exporter's textfile collector.",
 )
 def metrics(projects: tuple[str, ...], target: Path | None) -> None:
-    """Print lag, waits, gaps and dead letters of growing sources in Prometheus' text format."""
+    """Print lag, waits, gaps and dead letters of growing sources in Prometheus' text format.
+
+    A project with errors is left out and named, and the exit code is 1; the others are written.
+    """
     from mlops_assets.cli.lifecycle import open_instance
-    from mlops_assets.cli.projects import choose_projects
+    from mlops_assets.cli.projects import load_each
     from mlops_assets.config.loader import discover
     from resources.settings import Settings
     from resources.store import open_store
@@ -49,12 +55,18 @@ def metrics(projects: tuple[str, ...], target: Path | None) -> None:
     store = open_store(settings.store_uri)
     with open_instance(settings) as instance:
         looks = looks_of(instance)
-    chosen = choose_projects(names, settings.root)
-    text = render_metrics((p.id, s) for p in chosen for s in read_growing(p, store, looks))
+    chosen = load_each(names, settings.root) if names else []
+    good = [project for _, project in chosen if isinstance(project, Project)]
+    text = render_metrics((p.id, s) for p in good for s in read_growing(p, store, looks))
     if target is None:
         click.echo(text, nl=False)
     else:
         _replace(target, text)
+    for _, problem in chosen:
+        if isinstance(problem, ConfigError):
+            click.echo(str(problem), err=True)
+    if len(good) < len(chosen):
+        sys.exit(1)
 
 
 def render_metrics(sources: Iterable[tuple[ProjectId, GrowingStatus]]) -> str:
@@ -90,7 +102,24 @@ def _escaped(value: str) -> str:
 
 
 def _replace(target: Path, text: str) -> None:
-    """Write beside the file, then rename: a collector never reads half of it."""
+    """Write beside the file, then rename: a collector never reads half of it.
+
+    Raises:
+        EnvironmentProblemError: It cannot be written.
+    """
+    try:
+        _write_beside(target, text)
+    except OSError as error:
+        raise EnvironmentProblemError(
+            "the metrics cannot be written",
+            where=f"--to {target}",
+            found=error.strerror,
+            expected="a file in a folder that is there and can be written",
+            fix="make the folder, or correct its permissions",
+        ) from error
+
+
+def _write_beside(target: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as body:

@@ -45,6 +45,9 @@ def _tags(spec: ProjectSpec) -> Iterator[FieldProblem]:
     for key, value in spec.tags.items():
         if not _TAG_KEY.match(key) or key.startswith("dagster/"):
             yield FieldProblem(("tags", key), f"the key {key!r}", f"{rule}, not 'dagster/'")
+        elif key in {"team", "project"}:
+            found = f"the key {key!r}, which every asset has already"
+            yield FieldProblem(("tags", key), found, "another name, such as cost_center")
         elif not _TAG_VALUE.match(value):
             yield FieldProblem(("tags", key), repr(value), rule)
 

@@ -10,7 +10,7 @@ from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.config.model import CustomModel
 from mlops_assets.config.problems import FieldProblem, Location, nearest, show
 from mlops_assets.config.project import ProjectSpec
-from mlops_assets.config.sources import FilesSource, format_of
+from mlops_assets.config.sources import SUFFIXES, FilesSource, format_of
 from mlops_assets.config.sql import SqlSource
 from mlops_assets.keys import ProjectId
 
@@ -63,6 +63,9 @@ def find_file_problems(spec: ProjectSpec, directory: Path) -> Iterator[FieldProb
             yield problem
 
 
+_STREAM_FORMATS = ("parquet", "jsonl")
+
+
 def _addresses(spec: ProjectSpec) -> Iterator[tuple[Location, str, str]]:
     """Addresses of data, with the format in which they are read."""
     for name, source in spec.sources.items():
@@ -80,7 +83,10 @@ def _ending_problem(location: Location, uri: str, form: str) -> FieldProblem | N
     if told in (None, form):
         return None
     found = f"a name as of {told} files, though they are read as {form}"
-    return FieldProblem(location, found, f"`format: {told}` beside it", severity="warning")
+    is_stream = location[0] == "monitoring"
+    known = _STREAM_FORMATS if is_stream else tuple(SUFFIXES)
+    expected = f"`format: {told}` beside it" if told in known else f"files of {' or '.join(known)}"
+    return FieldProblem(location, found, expected, severity="warning")
 
 
 def _certificate_problems(

@@ -41,9 +41,12 @@ class CustomModel(Spec):
     """Keyword arguments for ``build_model``."""
 
 
+DEFAULT_MODEL = "mlp"
+
+
 def _mlp_by_default(written: Any) -> Any:
     is_untyped = isinstance(written, dict) and "type" not in written
-    return {"type": "mlp", **written} if is_untyped else written
+    return {"type": DEFAULT_MODEL, **written} if is_untyped else written
 
 
 ModelSpec = Annotated[

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlops_assets.config import schema
+from mlops_assets.config.model import DEFAULT_MODEL
 from mlops_assets.config.problems import (
     FieldProblem,
     FieldProblems,
@@ -67,7 +68,9 @@ def booleans_for_numbers(
         if node and not schema.takes_booleans(node):
             yield FieldProblem(location, show(data), schema.describe(node))
     elif isinstance(data, dict):
-        node = schema.tags(node).get(str(data.get("type")), node)
+        members = schema.tags(node)
+        kind = str(data.get("type", DEFAULT_MODEL if location == ("model",) else None))
+        node = members.get(kind, node)
         for key, value in data.items():
             yield from booleans_for_numbers(value, schema.child(node, key), (*location, key))
     elif isinstance(data, list):

@@ -40,8 +40,8 @@ _AMBIGUOUS_NUMBER = re.compile(
     r"[-+]?(0[0-9_]+|0o[0-7]+|0b[01_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"
     r"|[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?|0x[0-9a-fA-F_]*_[0-9a-fA-F_]*)$"
 )
-_CUT_OFF = re.compile(r"[^()]*\)$")
-"""The rest of a text in round brackets that held a comma, in ``{a: decimal(10,2)}``."""
+_CUT_OFF = re.compile(r"[^()<>]*[)>]+$")
+"""The rest of a text in brackets that held a comma, in ``{a: decimal(10,2)}``."""
 
 
 class Place(NamedTuple):

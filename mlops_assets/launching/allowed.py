@@ -29,7 +29,9 @@ def check_names(names: Iterable[str], allowed: Sequence[str] | None) -> None:
         where="the project's `compute.environment`",
         found=", ".join(wrong),
         expected=_words(allowed),
-        fix="take them out there, or name them under `environment:` of dagster.yaml's run_launcher",
+        fix="take them out there"
+        if allowed is None
+        else "take them out there, or add them to `environment:` of dagster.yaml's run_launcher",
     )
 
 

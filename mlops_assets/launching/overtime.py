@@ -10,6 +10,9 @@ from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 if TYPE_CHECKING:
     import dagster as dg
 
+MAX_RUNTIME_TAGS = (MAX_RUNTIME_SECONDS_TAG, "dagster/max_runtime_seconds")
+"""Both are Dagster's; the first one wins."""
+
 
 def is_over_time(record: dg.RunRecord, instance_seconds: float) -> bool:
     """Whether run monitoring stops this run, if nobody else does.
@@ -21,7 +24,8 @@ def is_over_time(record: dg.RunRecord, instance_seconds: float) -> bool:
         record: The run.
         instance_seconds: Limit of runs that have none of their own; 0 means no limit.
     """
-    text = record.dagster_run.tags.get(MAX_RUNTIME_SECONDS_TAG)
+    tags = record.dagster_run.tags
+    text = next((tags[name] for name in MAX_RUNTIME_TAGS if name in tags), None)
     try:
         limit = float(text) if text else float(instance_seconds)
     except ValueError:

@@ -84,7 +84,7 @@ class ProcessRunLauncher(dg.DefaultRunLauncher):
         except DagsterLaunchFailedError as error:
             if ENDING not in str(error):
                 raise
-            text = "the code server is being stopped and starts no more runs"
+            text = f"the code server of run {run.run_id} is being stopped and starts no more runs"
             raise DagsterUserCodeUnreachableError(text) from error
 
     @property

@@ -65,7 +65,13 @@ def read_last(directory: Path, folder: Path) -> Checkpoint:
     end = time.monotonic() + PATIENCE_SECONDS
     while not (folder / LAST).exists():
         if time.monotonic() >= end:
-            raise TrainingError("the processes left no checkpoint", where=directory)
+            raise TrainingError(
+                "the processes left no checkpoint",
+                where=folder / LAST,
+                found=f"no such file after {PATIENCE_SECONDS:g} seconds",
+                expected="the name of the last checkpoint, by the first process",
+                fix="look whether all machines mount the same folder",
+            )
         _look_again(folder)
     return read_exactly(directory, Chosen(**json.loads((folder / LAST).read_text("utf-8"))))
 
@@ -97,7 +103,13 @@ def read_exactly(directory: Path, chosen: Chosen) -> Checkpoint:
 def _choice(directory: Path) -> str:
     newest = newest_checkpoint(directory)
     if newest is None:
-        raise TrainingError("the checkpoint is gone", where=directory)
+        raise TrainingError(
+            "the checkpoint is gone",
+            where=directory,
+            found="no checkpoint",
+            expected="the one that this training began with",
+            fix="look what else removes files there; then run the training again, from its start",
+        )
     return json.dumps(asdict(Chosen(newest.path.name, file_digest(newest.path))))
 
 

@@ -7,6 +7,7 @@ pickle; a folder that only its owner can read, as it holds rows.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,8 +123,12 @@ def make_job_folder(checkpoints: Path) -> Path:
 
 
 def job_folders(folder: Path) -> Iterator[Path]:
-    """Folders of jobs in the folder or anywhere below, also of those that killed runs left."""
-    return folder.glob(f"**/{_FOLDER}*")
+    """Folders of jobs in the folder or anywhere below, also of those that killed runs left.
+
+    Other runs remove theirs meanwhile, which a walk passes over, and a glob does not.
+    """
+    for parent, names, _ in os.walk(folder):
+        yield from (Path(parent) / name for name in names if name.startswith(_FOLDER))
 
 
 def remove_jobs(checkpoints: Path) -> None:

@@ -78,6 +78,7 @@ def train_bundle(
         return known
     checkpoints = checkpoints_root / project.id.team / project.id.name / key[7:39]
     with claimed(checkpoints):
+        remove_jobs(checkpoints)
         _remove_killed_jobs(checkpoints.parent)
         # Another run of this training may have published while this one waited for its end.
         known = None if force else _known_bundle(project, store, key)

@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from mlops_assets.cli.growing import GrowingStatus, read_growing
 from mlops_assets.cli.main import COMMANDS
-from mlops_assets.cli.metrics import METRICS, _escaped, metrics, render_metrics
+from mlops_assets.cli.metrics import METRICS, _escaped, _replace, metrics, render_metrics
 from mlops_assets.config.project import Project, ProjectSpec
+from mlops_assets.config.scaffold import scaffold_project
+from mlops_assets.errors import EnvironmentProblemError
 from mlops_assets.keys import ProjectId
 from mlops_assets.sources.incremental import Slice
 from resources.local_store import LocalStore
@@ -112,10 +114,27 @@ def test_a_file_is_written_whole_or_not_at_all(
     target = tmp_path / "textfile" / "mlops.prom"
     target.parent.mkdir()
     target.write_text("old")
-    monkeypatch.setattr("mlops_assets.cli.projects.choose_projects", lambda *_: [])
     done = CliRunner().invoke(metrics, ["--to", str(target)])
     assert done.exit_code == 0, done.output
     assert target.read_text() == render_metrics([])
     assert [path.name for path in target.parent.iterdir()] == ["mlops.prom"]
     assert target.stat().st_mode & 0o777 == 0o644
     assert "metrics" in COMMANDS
+
+
+def test_a_broken_project_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n")
+    monkeypatch.setenv("MLOPS_ROOT", str(tmp_path))
+    scaffold_project(tmp_path, ID, "binary")
+    broken = scaffold_project(tmp_path, ProjectId("shop", "broken"), "binary")[0]
+    (broken.parent / "defs.yaml").write_text("type: [")
+    target = tmp_path / "mlops.prom"
+    done = CliRunner().invoke(metrics, ["--to", str(target)])
+    assert done.exit_code == 1
+    assert "shop/broken" in done.output
+    assert target.read_text() == render_metrics([])
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblemError, match=r"--to .*away/mlops\.prom"):
+        _replace(tmp_path / "away" / "mlops.prom", "text")

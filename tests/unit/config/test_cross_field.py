@@ -166,6 +166,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"tags": {"dagster/x": "c"}}, "tags.dagster/x", "not 'dagster/'"),
     ({"tags": {"a": "b c"}}, "tags.a", "'b c'"),
+    ({"tags": {"project": "apollo"}}, "tags.project", "which every asset has already"),
 ]
 
 

@@ -212,6 +212,14 @@ BROKEN: list[tuple[str, str, int, str, str, str | None]] = [
         'such as "decimal(10,2)"',
         None,
     ),
+    (
+        "uri: data/flights",
+        "uri: x, columns: {a: struct<x:decimal(10,2)>, b: map<string,int>}",
+        6,
+        "sources.flights.columns.2)>",
+        'such as "decimal(10,2)"',
+        None,
+    ),
     *(
         ("binary\n", f"binary\n  deployment: {{{written}}}\n", 5, f"deployment.{key}", said, None)
         for written, key, said in [
@@ -605,6 +613,8 @@ def test_a_model_without_a_type_is_an_mlp() -> None:
     loaded = load_text(text.encode(), Path("d"), {})
     assert loaded.spec is not None
     assert loaded.spec.model == MlpModel(hidden=(8,))
+    (problem,) = _problems(text.replace("[8]", "[true]"))
+    assert (problem.path, problem.found) == ("model.hidden[0]", "true")
 
 
 @pytest.mark.parametrize(

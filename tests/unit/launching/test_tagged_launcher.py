@@ -181,6 +181,10 @@ def test_time_is_counted_as_dagster_counts_it(instance: dg.DagsterInstance) -> N
     (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
     assert is_over_time(record, 60)
     assert not is_over_time(record, 0)
+    other = launch(instance, **{"dagster/max_runtime_seconds": "50", "mlops/launcher": "docker"})
+    instance.handle_new_event(_started(other.run_id, seconds_ago=100))
+    (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[other.run_id]))
+    assert is_over_time(record, 0), "Dagster takes this tag, too"
 
 
 def test_nothing_is_imported_that_is_not_configured() -> None:

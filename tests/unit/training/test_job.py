@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
-from mlops_assets.training.job import write_json
+from mlops_assets.training.job import job_folders, make_job_folder, write_json
 
 
 def test_writers_with_one_process_id_do_not_share_a_draft(
@@ -30,3 +32,21 @@ def test_writers_with_one_process_id_do_not_share_a_draft(
     assert len(set(drafts)) == 2
     assert json.loads((tmp_path / "codes.json").read_text()) == {"1": 9}
     assert [path.name for path in tmp_path.iterdir()] == ["codes.json"]
+
+
+def test_jobs_that_go_meanwhile_are_passed_over(tmp_path: Path) -> None:
+    kept, is_over = make_job_folder(tmp_path / "a" / "b"), threading.Event()
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            folder = make_job_folder(tmp_path / "a" / "other")
+            shutil.rmtree(folder)
+            folder.parent.rmdir()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert all(kept in job_folders(tmp_path) for _ in range(3000))
+    finally:
+        is_over.set()
+        thread.join()
