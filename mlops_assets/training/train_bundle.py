@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,6 +109,8 @@ def _remove_killed_jobs(folder: Path) -> None:
         with claimed_if_free(training) as is_free:
             if is_free:
                 remove_jobs(training)
+                with suppress(OSError):  # it has checkpoints, and is gone on with some day
+                    training.rmdir()
 
 
 def _train_and_publish(

@@ -20,6 +20,7 @@ from mlops_assets.monitoring.windows import EPOCH
 from mlops_assets.serving.predict import predict
 from mlops_assets.serving.prediction_log import PredictionLogger
 from mlops_assets.serving.verify import verify_live
+from resources.ledger import fold
 
 pytestmark = [pytest.mark.spark, pytest.mark.triton, pytest.mark.slow]
 
@@ -92,12 +93,14 @@ def monitored(live: tuple[World, RunOutcome]) -> Iterator[World]:
 @pytest.mark.timeout(2 * WAIT_SECONDS + 240)
 def test_a_changed_world_retrains_and_bad_data_do_not(monitored: World) -> None:
     world = monitored
-    before = max(entry.version for entry in world.ledger() if entry.action == "promote")
+    state = fold(world.ledger(), 2)
+    live, new = state.champion_version, state.next_version
+    assert live is not None
     changed = visits(300, 8000, changed=True)
     world.add("changed.parquet", changed)  # new source data alone start nothing now
 
-    serve(world, between(changed, 300, 303), before)
-    world.wait_for_version(before + 1, WAIT_SECONDS)
+    serve(world, between(changed, 300, 303), live)
+    world.wait_for_version(new, WAIT_SECONDS)
 
     decisions = Records(world.store, ID, "decisions")
     verdicts = {name: decisions.read(name)["verdict"] for name in decisions.names()}
@@ -107,10 +110,10 @@ def test_a_changed_world_retrains_and_bad_data_do_not(monitored: World) -> None:
     causes = world.causes()
     assert sum(cause.startswith("retrain decision") for cause in causes) == 1
     answer = verify_live(world.project(), store=world.store, settings=world.settings)
-    assert (answer.agrees, answer.version) == (True, before + 1)
+    assert (answer.agrees, answer.version) == (True, new)
 
-    serve(world, between(changed, 310, 311), before + 1, lost="city")
-    serve(world, between(changed, 311, 312), before + 1)
+    serve(world, between(changed, 310, 311), new, lost="city")
+    serve(world, between(changed, 311, 312), new)
     blocked = wait_for_record(world, "decisions", record_name(EPOCH + timedelta(days=310)))
     assert (blocked["verdict"], blocked["cause"]) == ("blocked", "bad_data")
     assert "city" in blocked["reason"]

@@ -147,15 +147,22 @@ def no_token(request: Request) -> Answer:
 
 
 def without_condition(request: Request) -> Answer:
-    """The server writes whether the key is there or not, as one that does not know the header.
+    """The server writes whether the key is there or not, as one that does not know the header."""
+    return _without("if-none-match", request)
 
-    The header is part of the signature, so the request is signed again without it.
-    """
+
+def without_range(request: Request) -> Answer:
+    """The server sends the whole object, as one that does not know the header."""
+    return _without("range", request)
+
+
+def _without(header: str, request: Request) -> Answer:
+    """The header is part of the signature, so the request is signed again without it."""
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
-    dropped = {"if-none-match", "authorization", "x-amz-date"}
+    dropped = {header, "authorization", "x-amz-date"}
     kept = {k: v for k, v in request.headers.items() if k.lower() not in dropped}
     url = f"http://{request.headers['Host']}{request.path}"
     again = AWSRequest(request.method, url, headers=kept, data=request.body)

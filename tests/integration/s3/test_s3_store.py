@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.errors import AlreadyExistsError, EnvironmentProblemError, StoreError
-from resources import s3, s3_client
+from resources import s3, s3_client, s3_transfer
 from resources.garbage import Removed
 from resources.ledger import Ledger
 from resources.manifest import Draft, Manifest
@@ -203,6 +203,19 @@ def test_nothing_of_a_bucket_that_was_copied_is_garbage(store: S3Store) -> None:
     time.sleep(1.1)
     assert store.collect_garbage(timedelta(seconds=1)) == []
     store.verify(manifest)
+
+
+def test_a_server_without_ranges_gives_large_files_too(
+    store: S3Store, s3_server_proxy: faulty.Proxy, tmp_path: Path
+) -> None:
+    body = os.urandom(s3_transfer.PART_BYTES + 1000)
+    with store.staging("large") as staged:
+        (staged / "part").write_bytes(body)
+        manifest = store.publish("large", staged, Draft(data_version="1"))
+    s3_server_proxy.plan(faulty.without_range, times=9, method="GET", part="/_data/")
+    elsewhere = S3Store(store.uri, cache=tmp_path / "elsewhere")
+    assert (elsewhere.path(manifest) / "part").read_bytes() == body
+    assert len(s3_server_proxy.faults) == 8
 
 
 def test_a_damaged_copy_is_fetched_again(store: S3Store) -> None:

@@ -18,6 +18,7 @@ from child_training import CODE_VERSION, features, project, publish_features
 
 from mlops_assets.errors import EmptyDataError, ParityError, StoreError
 from mlops_assets.training import train_bundle as module
+from mlops_assets.training.job import make_job_folder
 from mlops_assets.training.result import EpochResult
 from mlops_assets.training.train_bundle import TrainedBundle, train_bundle
 from resources.store import Store, open_store
@@ -100,6 +101,18 @@ def test_the_bundle_is_published_with_its_versions(store: Store, tmp_path: Path)
     assert trained.bundle.lineage["features_version"] == "sha256:" + "1" * 64
     assert trained.manifest.inputs_digest == trained.bundle.lineage["training_key"]
     assert not list((tmp_path / "checkpoints").rglob("*.safetensors"))
+
+
+def test_rows_of_a_killed_run_go_with_the_next(store: Store, tmp_path: Path) -> None:
+    """Also where that one trains in one process, and needs no rows on the disk."""
+    checkpoints = tmp_path / "checkpoints" / "team" / "trips"
+    first = _train(store, tmp_path)
+    key = first.bundle.lineage["training_key"]
+    own, other = make_job_folder(checkpoints / key[7:39]), make_job_folder(checkpoints / "other")
+    for folder in (own, other):
+        (folder / "rows").write_bytes(b"personal")
+    _train(store, tmp_path, force=True)
+    assert [path for path in checkpoints.rglob("*") if path.is_file()] == []
 
 
 def test_the_same_training_is_not_done_twice(store: Store, tmp_path: Path) -> None:
