@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _NUMBER = "a number"
+_UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError)
+"""What Arrow raises for values that fit no column, or not one and the same."""
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, list[str]]:
@@ -30,7 +32,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, list[str]]:
     problems: list[str] = []
     try:
         return _table(names, rows), problems
-    except (pa.ArrowException, OverflowError, TypeError):
+    except _UNFIT:
         kinds = {n: Counter(filter(None, (_kind(row.get(n)) for row in rows))) for n in names}
     wanted = {name: found.most_common(1)[0][0] for name, found in kinds.items() if found}
     good = []
@@ -40,7 +42,10 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> tuple[pa.Table, list[str]]:
             good.append(row)
         else:
             problems.append(problem)
-    return _table(names, good), problems
+    try:
+        return _table(names, good), problems
+    except _UNFIT:
+        return pa.table({}), [*problems, *(["the rows do not fit one another"] * len(good))]
 
 
 def _table(names: list[str], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -73,7 +78,7 @@ def _kind(value: Any) -> str | None:
 
     try:
         kind = pa.array([value]).type
-    except (pa.ArrowException, OverflowError, TypeError):
+    except _UNFIT:
         return f"a {type(value).__name__} that cannot be stored"
     if pa.types.is_null(kind):
         return None

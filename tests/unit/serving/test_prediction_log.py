@@ -60,6 +60,7 @@ def test_rows_need_not_have_the_same_inputs(tmp_path: Path) -> None:
         ([[1.0], 2.0, 3.0], [2.0, 3.0]),
         ([True, 1, 2], [1, 2]),
         ([None, None], [None, None]),
+        ([[1], [2.5]], [[1.0], [2.5]]),
     ],
 )
 def test_the_most_common_kind_stays(values: list[Any], kept: list[Any]) -> None:
@@ -106,3 +107,14 @@ def test_waiting_predictions_are_limited(tmp_path: Path, monkeypatch: pytest.Mon
     place.unlink()
     log.flush()
     assert len(logged(place)) == 5
+
+
+def test_rows_that_do_not_fit_one_another_take_no_other_file_along(tmp_path: Path) -> None:
+    """What Arrow cannot put into one column is given up, and not tried for ever."""
+    log = PredictionLogger(tmp_path, rows_per_file=2)
+    add(log, prediction=[2**60 + 1, 0])
+    with pytest.raises(ValueError, match="2 predictions are not logged"):
+        add(log, prediction=[0.5, 0.5])
+    with log:
+        add(log)
+    assert len(logged(tmp_path)) == 1
