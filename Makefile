@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_EXIT ?=
 PYTEST_ARGS ?=
-# Tests of a file stay together; those that start most come first.
+# Workers of pytest; the tests of a file stay together, and files begin in their order.
 WORKERS ?= 2
 
 .PHONY: help setup demo demo-s3 test check lint types imports config bench docs constraints clean

@@ -19,14 +19,8 @@ from mlops_assets.errors import AlreadyExistsError, StoreError
 from resources import durable
 from resources.garbage import Removed, folder_of, indexed_folders
 from resources.manifest import FileEntry, Manifest
-from resources.manifest_store import (
-    ManifestStore,
-    checked,
-    checked_location,
-    checked_path,
-    damage,
-    locations_of,
-)
+from resources.manifest_names import checked, checked_location, checked_path, locations_of
+from resources.manifest_store import ManifestStore, damage
 
 _STAGING = ".staging"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -19,22 +18,32 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from mlops_assets.errors import AlreadyExistsError, StoreError
-from resources.content_index import INDEX, content_mark, entry_key, read_entries
+from resources.content_index import INDEX, content_mark, read_entries
 from resources.garbage import DATA
 from resources.manifest import Draft, FileEntry, Manifest
+from resources.manifest_names import (
+    MANIFEST_FILE,
+    MANIFESTS,
+    NUMBER,
+    checked,
+    checked_location,
+    checked_path,
+    checked_version_name,
+    index_key,
+    locations_of,
+    manifest_key,
+    manifest_name,
+    number_name,
+    version_name,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-MANIFESTS = "_manifests"
-_WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-_KEY = re.compile(rf"{_WORD}(/{_WORD})*")
-_LOCATION = re.compile(rf"{_KEY.pattern}/{DATA}/[A-Za-z0-9-]+")
-_MANIFEST_FILE = re.compile(rf"({_WORD})\.json")
-_MANIFEST = re.compile(rf"(?!.*/{DATA}/).*/{MANIFESTS}/{_MANIFEST_FILE.pattern}")
-_NUMBER = re.compile(r"\d{6,}")
 _RECENT = 100
 """More publishers than that are never at work on one collection at once."""
+_AT_ONCE = 100
+"""Manifests in memory, where all of a store are read."""
 
 
 class DamageError(StoreError):
@@ -136,20 +145,20 @@ class ManifestStore(ABC):
     def latest(self, collection: str) -> Manifest | None:
         """The newest version."""
         numbers = self._numbers(collection)
-        return self._load(collection, _number_name(numbers[-1])) if numbers else None
+        return self._load(collection, number_name(numbers[-1])) if numbers else None
 
     def version(self, collection: str, sequence: int) -> Manifest:
         """The version of that number."""
-        return self._load(checked(collection), _number_name(sequence))
+        return self._load(checked(collection), number_name(sequence))
 
     def manifests(self, collection: str) -> list[Manifest]:
         """All versions, oldest first."""
-        return self._load_all([(collection, _number_name(n)) for n in self._numbers(collection)])
+        return self._load_all([(collection, number_name(n)) for n in self._numbers(collection)])
 
     def names(self, collection: str) -> list[str]:
         """Names of all versions that have one, in order; their manifests are not read."""
         names = self._manifest_names(checked(collection))
-        return [name for name in names if not _NUMBER.fullmatch(name)]
+        return [name for name in names if not NUMBER.fullmatch(name)]
 
     def named(self, collection: str, name: str) -> Manifest:
         """The version of that name."""
@@ -199,7 +208,7 @@ class ManifestStore(ABC):
         self, collection: str, location: str, files: tuple[FileEntry, ...], draft: Draft
     ) -> Manifest:
         while True:
-            name = _number_name((self._numbers(collection) or [0])[-1] + 1)
+            name = number_name((self._numbers(collection) or [0])[-1] + 1)
             try:
                 return self._create_manifest(collection, name, location, files, draft)
             except AlreadyExistsError:
@@ -215,7 +224,7 @@ class ManifestStore(ABC):
         files: tuple[FileEntry, ...],
         draft: Draft,
     ) -> Manifest:
-        is_number = _NUMBER.fullmatch(name) is not None
+        is_number = NUMBER.fullmatch(name) is not None
         manifest = Manifest(
             **draft.model_dump(),
             collection=collection,
@@ -233,7 +242,7 @@ class ManifestStore(ABC):
     def _note(self, manifest: Manifest) -> None:
         """Add a version to the index of contents; who cannot leaves it to who looks next."""
         with suppress(StoreError):
-            self._create(_index_key(manifest), manifest.data_version.encode())
+            self._create(index_key(manifest), manifest.data_version.encode())
 
     def _each_manifest(self, keys: Collection[str], *, note: bool) -> Iterator[Manifest]:
         """The manifests among a store's keys; never many in memory at once.
@@ -250,7 +259,7 @@ class ManifestStore(ABC):
         def look(key: str) -> Manifest:
             manifest = self.manifest_at(key)
             self.forget(key)
-            own = manifest_key(manifest.collection, _version_name(manifest))
+            own = manifest_key(manifest.collection, version_name(manifest))
             if key != own:
                 raise StoreError(
                     "a manifest lies where it does not belong, as those of a store inside a store",
@@ -259,13 +268,13 @@ class ManifestStore(ABC):
                     expected=own,
                     fix="move the inner store out of the outer one, or what was copied away",
                 )
-            if note and _index_key(manifest) not in known:
+            if note and index_key(manifest) not in known:
                 self._note(manifest)
             return manifest
 
         names = [key for key in keys if manifest_name(key)]
-        for start in range(0, len(names), _RECENT):
-            yield from self._together(look, names[start : start + _RECENT])
+        for start in range(0, len(names), _AT_ONCE):
+            yield from self._together(look, names[start : start + _AT_ONCE])
 
     def _readable(self, collection: str, number: int) -> Manifest | None:
         """A version, unless its manifest is damaged."""
@@ -276,11 +285,11 @@ class ManifestStore(ABC):
 
     def _numbers(self, collection: str) -> list[int]:
         names = self._manifest_names(checked(collection))
-        return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
+        return sorted(int(name) for name in names if NUMBER.fullmatch(name))
 
     def _manifest_names(self, collection: str) -> list[str]:
         """Names of a collection's manifests, in order."""
-        found = map(_MANIFEST_FILE.fullmatch, self._listed(f"{collection}/{MANIFESTS}"))
+        found = map(MANIFEST_FILE.fullmatch, self._listed(f"{collection}/{MANIFESTS}"))
         return sorted(match[1] for match in found if match)
 
     def _load(self, collection: str, name: str) -> Manifest:
@@ -310,89 +319,8 @@ class ManifestStore(ABC):
         if name is not None:
             names = [name] if name in self._manifest_names(collection) else []
         else:
-            names = [_number_name(number) for number in self._numbers(collection)[-_RECENT:]]
+            names = [number_name(number) for number in self._numbers(collection)[-_RECENT:]]
         return any(location in locations_of(self._load(collection, n)) for n in names)
-
-
-def checked(name: str, form: re.Pattern[str] = _KEY) -> str:
-    """A collection or key that stays inside the store.
-
-    Raises:
-        StoreError: It would not.
-    """
-    if not form.fullmatch(name):
-        raise StoreError(
-            "not a name that the store can hold",
-            found=repr(name),
-            expected="words of letters, digits, '_', '-' and '.', joined by '/'",
-        )
-    return name
-
-
-def checked_version_name(collection: str, name: str) -> str:
-    """A name for a version, which no number can be.
-
-    Raises:
-        StoreError: It is a number, or none that the store can hold.
-    """
-    if _NUMBER.fullmatch(checked(name)) or "/" in name:
-        raise StoreError(
-            "not a name for a version",
-            where=collection,
-            found=repr(name),
-            expected="a word that is no number",
-        )
-    return name
-
-
-def checked_location(location: str | None) -> str:
-    """A version's folder that stays inside the store.
-
-    Raises:
-        StoreError: It would not.
-    """
-    return checked(location or "", _LOCATION)
-
-
-def checked_path(entry: FileEntry) -> str:
-    """A file's path that stays inside its folder.
-
-    Raises:
-        StoreError: It would not.
-    """
-    parts = Path(entry.path).parts
-    if not parts or Path(entry.path).is_absolute() or ".." in parts:
-        raise StoreError(
-            "a manifest names a file outside its folder",
-            found=repr(entry.path),
-            fix="restore the manifest from a backup; it is never changed by the engine",
-        )
-    return entry.path
-
-
-def locations_of(manifest: Manifest) -> set[str]:
-    """Every folder that a version's files lie in."""
-    return {str(entry.location) for entry in manifest.entries} | {manifest.location}
-
-
-def manifest_key(collection: str, name: str) -> str:
-    """Key of a manifest."""
-    return f"{checked(collection)}/{MANIFESTS}/{name}.json"
-
-
-def manifest_name(key: str) -> str | None:
-    """Name of the manifest that a key holds, or None when it holds something else."""
-    match = _MANIFEST.fullmatch(key)
-    return match[1] if match else None
-
-
-def _version_name(manifest: Manifest) -> str:
-    return manifest.name or _number_name(manifest.sequence)
-
-
-def _index_key(manifest: Manifest) -> str:
-    version = _version_name(manifest)
-    return entry_key(manifest.collection, version, manifest.data_version, manifest.location)
 
 
 def parse_manifest(body: bytes, where: object) -> Manifest:
@@ -430,7 +358,3 @@ def damage(manifest: Manifest, where: object, problem: str) -> DamageError:
         expected=f"{version} of {manifest.collection} as it was published",
         fix="restore the file, or make the version again with `mlops run --force`",
     )
-
-
-def _number_name(number: int) -> str:
-    return f"{number:06d}"

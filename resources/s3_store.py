@@ -21,15 +21,14 @@ from resources import durable
 from resources.garbage import DATA, Removed
 from resources.local_store import LocalStore, seal
 from resources.manifest import Draft, FileEntry, Manifest
-from resources.manifest_store import (
-    ManifestStore,
+from resources.manifest_names import (
     checked,
     checked_location,
     checked_path,
     checked_version_name,
-    damage,
     locations_of,
 )
+from resources.manifest_store import ManifestStore, damage
 from resources.s3 import S3Place
 from resources.s3_client import MissingError, endpoint
 from resources.s3_documents import Documents

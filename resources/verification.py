@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from mlops_assets.errors import StoreError
 from resources.garbage import folder_of
 from resources.manifest import FileEntry, Manifest
-from resources.manifest_store import DamageError, manifest_name
+from resources.manifest_names import manifest_name
+from resources.manifest_store import DamageError
 from resources.store import Store
 
 _AT_ONCE = 200

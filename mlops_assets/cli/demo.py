@@ -66,7 +66,8 @@ def _demonstrate(settings: Settings, console: Console, port: int, *, exit_after:
         _summarize(console, projects, outcomes, time.monotonic() - started)
         # Not earlier: the daemon's sensors would work on the same projects at the same time.
         stack.start_dagster()
-        _where_to_look(console, projects[0], stack.settings, stack.wait_for_ui())
+        end = "`mlops up` starts both again." if exit_after else "Ctrl-C stops everything."
+        _where_to_look(console, projects[0], stack.settings, stack.wait_for_ui(), end)
         if not exit_after:
             stack.watch(projects)
     return success
@@ -138,7 +139,9 @@ def _summarize(
     console.print(f"{seconds:.0f} s in all", highlight=False)
 
 
-def _where_to_look(console: Console, project: Project, settings: Settings, url: str) -> None:
+def _where_to_look(
+    console: Console, project: Project, settings: Settings, url: str, end: str
+) -> None:
     from mlops_assets.serving.predict import example_row, live_bundle, render_request
     from mlops_assets.serving.target import Target
     from resources.store import open_store
@@ -150,7 +153,7 @@ def _where_to_look(console: Console, project: Project, settings: Settings, url: 
     console.print(curl, highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"\nWhy is it live? {url}/assets/{project.id}/deployment   "
-        f"Triton: {settings.triton_http_url}   Ctrl-C stops everything.",
+        f"Triton: {settings.triton_http_url}   {end}",
         highlight=False,
         soft_wrap=True,
     )

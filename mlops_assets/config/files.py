@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 from mlops_assets.config.kafka import KafkaSource
 from mlops_assets.config.model import CustomModel
+from mlops_assets.config.monitoring import StreamFormat
 from mlops_assets.config.problems import FieldProblem, Location, nearest, show
 from mlops_assets.config.project import ProjectSpec
 from mlops_assets.config.sources import SUFFIXES, FilesSource, format_of
@@ -63,9 +65,6 @@ def find_file_problems(spec: ProjectSpec, directory: Path) -> Iterator[FieldProb
             yield problem
 
 
-_STREAM_FORMATS = ("parquet", "jsonl")
-
-
 def _addresses(spec: ProjectSpec) -> Iterator[tuple[Location, str, str]]:
     """Addresses of data, with the format in which they are read."""
     for name, source in spec.sources.items():
@@ -84,7 +83,7 @@ def _ending_problem(location: Location, uri: str, form: str) -> FieldProblem | N
         return None
     found = f"a name as of {told} files, though they are read as {form}"
     is_stream = location[0] == "monitoring"
-    known = _STREAM_FORMATS if is_stream else tuple(SUFFIXES)
+    known = get_args(StreamFormat) if is_stream else tuple(SUFFIXES)
     expected = f"`format: {told}` beside it" if told in known else f"files of {' or '.join(known)}"
     return FieldProblem(location, found, expected, severity="warning")
 

@@ -17,6 +17,7 @@ from mlops_assets.config.streams import StreamSource
 _PERSISTENCE = re.compile(r"^(\d+) of (\d+)$")
 
 TestName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z_]*$")]
+StreamFormat = Literal["parquet", "jsonl"]
 OnEvidence = Literal["retrain", "alert"]
 
 
@@ -67,7 +68,7 @@ class Traffic(Spec):
     """``files``, where it is said."""
     uri: str | None = Field(default=None, min_length=1)
     """Folder or glob. Relative paths start at the project's folder."""
-    format: Literal["parquet", "jsonl"] | None = None
+    format: StreamFormat | None = None
     """File format; empty: ``parquet``."""
     source: StreamSource | None = None
     """Instead of ``uri``: a topic, or a table with ``incremental``, as under ``sources``."""
