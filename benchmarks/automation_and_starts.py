@@ -22,7 +22,7 @@ from resources.processes import HOST, free_port, start_process, stop_group
 if TYPE_CHECKING:
     import dagster as dg
 
-SIZES = ((20, 1), (1000, 50))
+SIZES = ((10, 1), (100, 10), (1000, 50))
 """Projects, and teams that they are spread over."""
 ROUNDS = 3
 WAIT_SECONDS = 240

@@ -249,6 +249,8 @@ def test_ports_are_the_usual_ones_or_the_next_free():
     for name, port in chosen.items():
         assert port >= servers.PORTS[name]
     with socket.socket() as taken:
+        # As servers do: connections of one that ended may still hold the port for a minute.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((HOST, chosen["grpc"]))
         taken.listen()
         others = servers._choose_ports()
