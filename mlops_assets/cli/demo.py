@@ -66,7 +66,7 @@ def _demonstrate(settings: Settings, console: Console, port: int, *, exit_after:
         _summarize(console, projects, outcomes, time.monotonic() - started)
         # Not earlier: the daemon's sensors would work on the same projects at the same time.
         stack.start_dagster()
-        end = "`mlops up` starts both again." if exit_after else "Ctrl-C stops everything."
+        end = "Both servers end now." if exit_after else "Ctrl-C stops everything."
         _where_to_look(console, projects[0], stack.settings, stack.wait_for_ui(), end)
         if not exit_after:
             stack.watch(projects)
